@@ -1,0 +1,121 @@
+"""Every error of the library, each also the builtin that a caller already catches.
+
+    PatternsError
+    ├── ConfigurationError (ValueError)     a pattern, a plan or a driver was given a value that it cannot take
+    ├── EncodeError (TypeError)             a value that its codec cannot write
+    ├── DecodeError (ValueError)            stored bytes, or a reply, that cannot be read
+    ├── LockNotAcquired (TimeoutError)      the lock was not free within the wait
+    ├── LockLost (RuntimeError)             the lock ran out, or somebody took it, while it was held
+    ├── DeadlineExceeded (TimeoutError)     a flow was not over within its time
+    ├── DriverClosed (RuntimeError)         the driver was closed before this was run
+    ├── CommandFailed                       Redis answered with an error
+    ├── Unreachable (ConnectionError)       nothing was sent: it did not happen
+    └── OutcomeUnknown (ConnectionError)    it was sent and no answer came: it may have happened
+
+The last three say what became of a write, so that the caller can decide; see ``Effect`` for what a driver sends
+again by itself. No message carries a password, a token or a stored value.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CommandFailed",
+    "ConfigurationError",
+    "DeadlineExceeded",
+    "DecodeError",
+    "DriverClosed",
+    "EncodeError",
+    "LockLost",
+    "LockNotAcquired",
+    "OutcomeUnknown",
+    "PatternsError",
+    "Unreachable",
+]
+
+
+class PatternsError(Exception):
+    """The root: whatever this library raises on its own account."""
+
+
+class ConfigurationError(PatternsError, ValueError):
+    """A value that is not allowed; the message names the argument, the value and what is allowed."""
+
+
+class EncodeError(PatternsError, TypeError):
+    """A value that its codec cannot write; the message names its type, never the value."""
+
+
+class DecodeError(PatternsError, ValueError):
+    """Bytes or a reply that cannot be read; the message says what was expected, never what was stored."""
+
+
+class LockNotAcquired(PatternsError, TimeoutError):
+    """The lock was held by others for the whole wait."""
+
+
+class LockLost(PatternsError, RuntimeError):
+    """The lock ran out, or was taken over, while the caller believed to hold it."""
+
+
+class DeadlineExceeded(PatternsError, TimeoutError):
+    """A flow was not over within its time; what it had deferred has run, and what it had done before is done."""
+
+
+class DriverClosed(PatternsError, RuntimeError):
+    """The driver was closed; nothing was sent."""
+
+
+class CommandFailed(PatternsError):
+    """Redis answered with an error.
+
+    Parameters:
+        plan: the name of the plan whose command failed.
+        code: the first word of the reply, such as ``WRONGTYPE`` or ``NOPERM``.
+        message: the rest of the reply, without the arguments that some replies quote.
+    """
+
+    def __init__(self, plan: str, code: str, message: str) -> None:
+        super().__init__(plan, code, message)
+        self.plan = plan
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.plan}: {self.code} {self.message}"
+
+
+class Unreachable(PatternsError, ConnectionError):
+    """No connection could be had: nothing was sent, so nothing happened.
+
+    Parameters:
+        plan: the name of the plan that was to be sent.
+        reason: where the server was looked for, without credentials, and what went wrong.
+    """
+
+    def __init__(self, plan: str, reason: str) -> None:
+        super().__init__(plan, reason)
+        self.plan = plan
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.plan}: nothing was sent: {self.reason}"
+
+
+class OutcomeUnknown(PatternsError, ConnectionError):
+    """The commands left, the connection failed before the answer: they may have been executed, or not.
+
+    Raised for plans whose effect is ``Effect.ONCE`` at the first lost answer, and for the others when sending again
+    did not help either.
+
+    Parameters:
+        plan: the name of the plan that was sent.
+        reason: what happened to the connection.
+    """
+
+    def __init__(self, plan: str, reason: str) -> None:
+        super().__init__(plan, reason)
+        self.plan = plan
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.plan}: sent, but no answer came, so it may have happened: {self.reason}"

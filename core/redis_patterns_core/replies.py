@@ -1,0 +1,137 @@
+"""Replies as they leave the wire, and the functions that read them in either RESP shape.
+
+A reply is what hiredis makes of RESP2 or RESP3 without any decoding: ``None``, ``bool``, ``int``, ``float``, ``bytes``,
+a ``list``, a ``dict``, or an `ErrorReply` where Redis answered with an error. The same command may answer with bytes
+under RESP2 and with a float under RESP3, with a flat list or with pairs: the readers here take both, and raise
+`DecodeError` on anything else.
+
+Source: https://redis.io/docs/latest/develop/reference/protocol-spec/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from redis_patterns_core.errors import DecodeError
+
+__all__ = ["ErrorReply", "Reply", "array", "integer", "integers", "number", "pairs", "text"]
+
+Reply: TypeAlias = object
+
+_ARGUMENTS = re.compile(r",? with args beginning with:.*", re.DOTALL)
+# Redis 6.2 wraps what a command inside a script answered: "ERR Error running script (...): @user_script: 3: -READONLY
+# You can't write ...". Redis 7 puts the code first.
+_WRAPPED = re.compile(r"-([A-Z]{3,}) (.*)", re.DOTALL)
+_SCRIPT_POSITION = re.compile(r" script: [0-9a-f]+, on @user_script:\d+\.")
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReply:
+    """An error that Redis answered with, as a value in the list of replies.
+
+    Parameters:
+        code: the first word, such as ``ERR``, ``WRONGTYPE`` or ``MOVED``.
+        message: the rest, without the arguments that some replies quote.
+    """
+
+    code: str
+    message: str
+
+    @classmethod
+    def parse(cls, line: str) -> ErrorReply:
+        """Read one error line, without its leading ``-``; an error raised inside a script gives its own code."""
+        line = _ARGUMENTS.sub("", line)
+        wrapped = _WRAPPED.search(line)
+        if line.startswith("ERR Error running script") and wrapped:
+            return cls(wrapped[1], wrapped[2])
+        code, _, message = line.partition(" ")
+        return cls(code, _SCRIPT_POSITION.sub("", message))
+
+
+def integer(reply: Reply) -> int:
+    """Read an integer.
+
+    Raises:
+        DecodeError: the reply is something else.
+    """
+    if isinstance(reply, int):
+        return reply
+    raise _unexpected("an integer", reply)
+
+
+def integers(reply: Reply, count: int) -> list[int]:
+    """Read a list of exactly `count` integers, which is what most scripts answer with.
+
+    Raises:
+        DecodeError: the reply is something else.
+    """
+    if isinstance(reply, list) and len(reply) == count and set(map(type, reply)) == {int}:
+        return reply
+    raise _unexpected(f"a list of {count} integers", reply)
+
+
+def number(reply: Reply) -> float:
+    """Read a score or another double: a float under RESP3, its text under RESP2 and from scripts.
+
+    Raises:
+        DecodeError: the reply is something else, or text that is no number.
+    """
+    if isinstance(reply, (int, float)):
+        return float(reply)
+    if isinstance(reply, bytes):
+        try:
+            return float(reply)
+        except ValueError:
+            pass
+    raise _unexpected("a number", reply)
+
+
+def text(reply: Reply) -> str:
+    """Read UTF-8 text.
+
+    Raises:
+        DecodeError: the reply is something else, or bytes that are not UTF-8.
+    """
+    if isinstance(reply, bytes):
+        try:
+            return reply.decode()
+        except UnicodeDecodeError:
+            pass
+    raise _unexpected("UTF-8 text", reply)
+
+
+def array(reply: Reply, length: int | None = None) -> list[Reply]:
+    """Read a list, of exactly `length` items where that is given.
+
+    Raises:
+        DecodeError: the reply is something else, or has another length.
+    """
+    if isinstance(reply, list) and length in (None, len(reply)):
+        return reply
+    raise _unexpected("a list" if length is None else f"a list of {length}", reply)
+
+
+def pairs(reply: Reply) -> Sequence[tuple[Reply, Reply]]:
+    """Read pairs, such as members and scores: nested under RESP3, flat under RESP2 and from scripts, or a map.
+
+    Raises:
+        DecodeError: the reply is something else, or has half a pair.
+    """
+    if isinstance(reply, dict):
+        return list(reply.items())
+    items = array(reply)
+    if items and isinstance(items[0], list):
+        nested = [array(item, 2) for item in items]
+        return [(item[0], item[1]) for item in nested]
+    if len(items) % 2:
+        raise _unexpected("pairs", reply)
+    return list(zip(items[::2], items[1::2], strict=True))
+
+
+def _unexpected(expected: str, reply: Reply) -> DecodeError:
+    # The reply's type and size, never its content: it may be somebody's session.
+    size = f" of {len(reply)}" if isinstance(reply, (bytes, list, dict)) else ""
+    return DecodeError(f"expected {expected} from Redis, got {type(reply).__name__}{size}")

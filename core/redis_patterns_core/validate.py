@@ -1,0 +1,74 @@
+"""The checks that every pattern makes of its arguments when it is built.
+
+Each takes the argument's name, so that the message can name it, and gives back the value in the form that the pattern
+stores; each raises `ConfigurationError` saying what is allowed.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TypeAlias
+
+from redis_patterns_core.errors import ConfigurationError
+
+__all__ = ["EXACT_LIMIT", "Duration", "finite", "integer", "milliseconds", "namespace", "text"]
+
+Duration: TypeAlias = float | timedelta
+"""Seconds as a number, or a timedelta."""
+
+EXACT_LIMIT = 2**53
+"""Lua numbers and Redis scores are doubles: whole numbers are exact below this, and only there."""
+
+
+def text(argument: str, value: str) -> str:
+    """Check a name or an id: text that is not empty and can be written as UTF-8."""
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{argument} must be a text of at least one character, not {_shown(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{argument} must be text that UTF-8 can write, without lone surrogates") from None
+    return value
+
+
+def namespace(value: str) -> str:
+    """Check a namespace: text, or nothing for none."""
+    return value if value == "" else text("namespace", value)
+
+
+def integer(argument: str, value: int, *, least: int, most: int = EXACT_LIMIT - 1) -> int:
+    """Check a whole number within bounds, both included."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ConfigurationError(f"{argument} must be a whole number from {least} to {most}, not {_shown(value)}")
+    return value
+
+
+def finite(argument: str, value: float) -> float:
+    """Check a number that is neither NaN nor infinite."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ConfigurationError(f"{argument} must be a finite number, not {_shown(value)}")
+    return value
+
+
+def milliseconds(argument: str, value: Duration, *, least: int = 1) -> int:
+    """Check a duration and give it in whole milliseconds, rounded up so that nothing ends early.
+
+    Parameters:
+        argument: the name to put into the message.
+        value: seconds as a number, or a timedelta; below `least` milliseconds it is refused, not rounded to nothing.
+        least: the shortest allowed duration in milliseconds.
+    """
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
+        raise ConfigurationError(f"{argument} must be a finite number of seconds or a timedelta, not {_shown(value)}")
+    # Rounded to microseconds first: 0.007 * 1000 is 7.000000000000001, which is not eight milliseconds.
+    result = math.ceil(round(seconds * 1000, 3))
+    if not least <= seconds * 1000 or result >= EXACT_LIMIT:
+        raise ConfigurationError(f"{argument} must be at least {least} ms, in seconds, not {_shown(value)}")
+    return result
+
+
+def _shown(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

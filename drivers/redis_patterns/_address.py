@@ -1,0 +1,156 @@
+"""Where a server is and how to greet it, for the native drivers: URL, options and handshake, without a socket.
+
+The names are redis-py's, so that a URL or a set of options means the same in every driver.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Literal
+
+from redis.connection import parse_url
+
+from redis_patterns_core.errors import CommandFailed, ConfigurationError
+from redis_patterns_core.plan import Argument, Command
+from redis_patterns_core.replies import ErrorReply, Reply
+from redis_patterns_core.retry import Incomplete
+
+_parse_url: Callable[[str], dict[str, Any]] = parse_url
+_NO_HELLO = frozenset({"ERR", "NOPERM", "NOPROTO"})
+_CERTIFICATES = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server, and what a connection to it needs.
+
+    Parameters:
+        host, port: where it listens, unless there is a `path`.
+        path: its unix socket.
+        db: the database's number.
+        username, password: what to authenticate with; not shown in the repr.
+        client_name: what CLIENT LIST shows.
+        protocol: RESP 3 (with 2 where the server does not know 3), or 2.
+        socket_timeout: seconds to wait for a reply.
+        socket_connect_timeout: seconds for dialling, TLS and greeting together.
+        ssl_context: how to speak TLS, or ``None`` for plain text.
+    """
+
+    _: KW_ONLY
+    host: str = "localhost"
+    port: int = 6379
+    path: str | None = None
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    client_name: str | None = None
+    protocol: Literal[2, 3] = 3
+    socket_timeout: float | None = 5.0
+    socket_connect_timeout: float | None = 5.0
+    ssl_context: ssl.SSLContext | None = None
+
+    def __str__(self) -> str:
+        return self.path or f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, url: str, options: dict[str, Any]) -> Address:
+        """Read a URL and options.
+
+        Parameters:
+            url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path?db=0``.
+            options: fields of this class, and redis-py's ``ssl``, ``ssl_ca_certs``, ``ssl_ca_data``, ``ssl_ca_path``,
+                ``ssl_certfile``, ``ssl_keyfile``, ``ssl_password``, ``ssl_cert_reqs``, ``ssl_check_hostname``,
+                ``ssl_ciphers``, ``ssl_min_version``; what the URL says is overridden.
+
+        Raises:
+            ConfigurationError: something else; the message shows no part of the URL.
+        """
+        try:
+            given: dict[str, Any] = {**_parse_url(url), **options}
+            secure = given.pop("connection_class", None)
+            tls = {name.removeprefix("ssl_"): given.pop(name) for name in list(given) if name.startswith("ssl_")}
+            context = tls.pop("context", None)
+            if given.pop("ssl", False) or getattr(secure, "__name__", "") == "SSLConnection":
+                context = context or _context(**tls)
+            for name, kind in (("port", int), ("db", int), ("protocol", int)):
+                if name in given:
+                    given[name] = kind(given[name])
+            address = cls(ssl_context=context, **given)
+        except (ValueError, TypeError, AttributeError, KeyError, OSError) as error:
+            # Not the error's text, nor as a cause: it may quote the part of the URL with the password in it.
+            raise ConfigurationError(
+                "url and options must be a Redis URL, such as redis://localhost:6379/0, and options of Address; "
+                f"reading them failed with {type(error).__name__}"
+            ) from None
+        if address.protocol not in (2, 3):
+            raise ConfigurationError(f"protocol must be 2 or 3, not {address.protocol!r}")
+        return address
+
+    def greet(self) -> Generator[list[Command], Sequence[Reply], None]:
+        """Yield the commands that a new connection begins with, one write after another, and take their replies.
+
+        Raises:
+            CommandFailed: the server refused the password, the database or such.
+            Incomplete: the server cannot serve yet.
+        """
+        rest = [
+            _command("CLIENT", "SETINFO", "LIB-NAME", "redis-patterns"),  # refused before Redis 7.2, which is no harm
+            *([_command("SELECT", self.db)] if self.db else []),
+        ]
+        if self.protocol == 3:
+            auth = ["AUTH", self.username or "default", self.password] if self.password is not None else []
+            name = ["SETNAME", self.client_name] if self.client_name else []
+            replies = yield [_command("HELLO", 3, *auth, *name), *rest]
+            hello = replies[0]
+            if not (isinstance(hello, ErrorReply) and hello.code in _NO_HELLO):
+                _accepted(hello)
+                _accepted(replies[-1] if self.db else None)
+                return
+        auth = [self.username] if self.username else []
+        first = [
+            *([_command("AUTH", *auth, self.password)] if self.password is not None else []),
+            *([_command("CLIENT", "SETNAME", self.client_name)] if self.client_name else []),
+        ]
+        replies = yield [*first, *rest]
+        for reply in replies[: len(first)]:
+            _accepted(reply)
+        _accepted(replies[-1] if self.db else None)
+
+
+def _command(*args: Argument) -> Command:
+    return Command(args)
+
+
+def _accepted(reply: Reply) -> None:
+    if isinstance(reply, ErrorReply):
+        if reply.code in ("LOADING", "MASTERDOWN") or reply.message.startswith("max number of clients"):
+            raise Incomplete(f"the server is not ready: {reply.code} {reply.message}")
+        raise CommandFailed("connect", reply.code, reply.message)
+
+
+def _context(
+    *,
+    ca_certs: str | None = None,
+    ca_path: str | None = None,
+    ca_data: str | bytes | None = None,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    password: str | None = None,
+    cert_reqs: str | ssl.VerifyMode | None = "required",
+    check_hostname: bool | str = True,
+    ciphers: str | None = None,
+    min_version: ssl.TLSVersion | None = None,
+) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_certs, capath=ca_path, cadata=ca_data)
+    mode = _CERTIFICATES[cert_reqs] if isinstance(cert_reqs, str) else cert_reqs or ssl.CERT_NONE
+    context.check_hostname = mode is not ssl.CERT_NONE and check_hostname not in (False, "False", "false", "0", "no")
+    context.verify_mode = mode
+    if certfile:
+        context.load_cert_chain(certfile, keyfile, password)
+    if ciphers:
+        context.set_ciphers(ciphers)
+    if min_version is not None:
+        context.minimum_version = min_version
+    return context

@@ -1,0 +1,333 @@
+"""What the asyncio and the trio driver share, on anyio: running plans and flows, holding locks, background work.
+
+A driver for one of them adds a transport and a way to start tasks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import random
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+import anyio
+
+from redis_patterns_core import validate
+from redis_patterns_core.errors import (
+    CommandFailed,
+    DeadlineExceeded,
+    DriverClosed,
+    LockLost,
+    LockNotAcquired,
+    OutcomeUnknown,
+    Unreachable,
+)
+from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps
+from redis_patterns_core.locks import Held, Lock
+from redis_patterns_core.plan import Command, Plan
+from redis_patterns_core.replies import Reply
+from redis_patterns_core.retry import Backoff, Execution, Incomplete
+from redis_patterns_core.validate import Duration
+
+T = TypeVar("T")
+D = TypeVar("D", bound="AsyncDriver")
+
+BACKOFF = Backoff()
+_CLEAN_UP_FOR = 5.0
+_logger = logging.getLogger("redis_patterns")
+
+
+class Sent(Protocol):
+    """What an attempt leaves behind: whether a byte of it may have left."""
+
+    sent: bool
+
+
+class Transport(Protocol):
+    """Carries commands to a server, for any number of tasks at the same time."""
+
+    async def ask(
+        self, commands: Sequence[Command], blocks_for: float | None, trace: list[Sent] | None = None
+    ) -> Sequence[Reply]:
+        """Send commands in one write and give one reply for each.
+
+        Parameters:
+            commands: at least one.
+            blocks_for: seconds for which the server may keep the answer back, 0 for ever; ``None`` where it does not.
+            trace: gets what tells, after a cancellation, whether the commands had left.
+
+        Raises:
+            Incomplete: some commands have no answer, or an error for one.
+            CommandFailed: the server refused the handshake.
+            DriverClosed: after `close`.
+        """
+
+    async def close(self, grace: float) -> None:
+        """Take no more, wait up to `grace` seconds for the answers that are due, then close all connections."""
+
+
+class Task(Protocol):
+    """A task in the background."""
+
+    async def stop(self) -> None:
+        """Cancel it and wait for its end; shielded from the caller's own cancellation."""
+
+    async def wait(self) -> None:
+        """Wait for its end."""
+
+
+class AsyncDriver(ABC):
+    """Runs plans and flows on a transport; see the drivers of asyncio and trio.
+
+    Parameters:
+        transport: what carries the commands.
+        retry_for: seconds, or a timedelta, for which a plan that may be sent (again) is tried before it fails.
+        on_background_error: called with the flow or plan and the exception when a spawned flow or a clean-up fails; by
+            default it is logged to ``redis_patterns``.
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        retry_for: Duration,
+        on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._transport = transport
+        self._ask = transport.ask
+        self._retry_for = validate.milliseconds("retry_for", retry_for, least=0) / 1000
+        self._report = on_background_error or _log
+        self._clock = clock
+        self._background: set[Task] = set()
+        self._closed = False
+
+    @abstractmethod
+    def _start(self, function: Callable[[], Awaitable[None]], name: str) -> Task:
+        """Run a function, which raises nothing but cancellation, in a task that the driver owns."""
+
+    # Running
+
+    async def run(self, step: Plan[T] | Flow[T], *, timeout: Duration | None = None) -> T:
+        """Run a plan or a flow and give its result.
+
+        Parameters:
+            step: what a pattern's method gave; a plan is one round trip, a flow says how many.
+            timeout: seconds, or a timedelta, for all of it.
+
+        Raises:
+            Unreachable: no connection could be had within ``retry_for`` or the timeout; nothing was sent.
+            OutcomeUnknown: it was sent, no answer came (in time), and it must not be sent twice, or that failed too.
+            DeadlineExceeded: a flow was not over within the timeout; what it deferred has run.
+            CommandFailed: Redis answered with an error.
+            DecodeError: the stored data is not what the pattern writes.
+            DriverClosed: the driver was closed.
+            TypeError: `step` is neither a plan nor a flow.
+        """
+        if timeout is not None:
+            return await self._run_within(step, validate.milliseconds("timeout", timeout) / 1000)
+        if isinstance(step, Plan):
+            try:
+                answers = await self._ask(step.commands, step.blocks_for)
+            except Incomplete as attempt:
+                answers = await self._finish(step, attempt)
+            return step.parse(answers)
+        if isinstance(step, Flow):
+            return await self._run_flow(step)
+        raise TypeError(f"run takes a plan or a flow, not {type(step).__name__}")
+
+    @contextlib.asynccontextmanager
+    async def hold(self, lock: Lock, *, wait: Duration | None = 5, renew: bool = True) -> AsyncIterator[Held]:
+        """Run a block of code under a lock.
+
+        Parameters:
+            lock: which one.
+            wait: seconds, or a timedelta, to wait for it; 0 tries once, ``None`` waits for as long as it takes.
+            renew: prolong the lease at a third of its TTL while the block runs, in a task of the driver.
+
+        Returns:
+            A context manager that gives what is held. When the lock is lost, the block is cancelled. Two round trips,
+            one more for each look while waiting and for each renewal.
+
+        Raises:
+            LockNotAcquired: it was held by others for the whole wait.
+            LockLost: the lock was lost while the block ran.
+        """
+        lease = await self.run(lock.wait_for(wait))
+        if lease is None:
+            raise LockNotAcquired(f"lock {lock.name!r} was held by others for the whole wait")
+        held = Held(lease, self._clock)
+        body = anyio.CancelScope()
+
+        async def keep() -> None:
+            with contextlib.suppress(Exception):  # keep() itself retries until the lease is over; then it is lost
+                await self._run_flow(lock.keep(held))
+            held.lose()
+            body.cancel()
+
+        try:
+            renewal = self._start(keep, "renewal") if renew else None
+            try:
+                with body:
+                    yield held
+            finally:
+                # Ended before the release, so that a renewal cannot come after it.
+                if renewal is not None:
+                    await renewal.stop()
+        except BaseException:
+            await self._clean_up(lock.release(lease))
+            raise
+        lost = held.lost
+        try:
+            lost = not await self.run(lock.give_back(lease)) or lost
+        except (Unreachable, OutcomeUnknown, CommandFailed) as error:
+            self._report(lock.release(lease), error)  # it was held while the block ran, and ends with its lease
+        if lost:
+            raise LockLost(f"lock {lock.name!r} ran out or was taken away while it was held")
+
+    # Closing
+
+    async def close(self, grace: Duration = 5) -> None:
+        """Wait for what runs in the background and for the answers that are due, then close.
+
+        Parameters:
+            grace: seconds, or a timedelta, for all that to end by itself; after that it is cancelled.
+
+        Closing again does nothing.
+        """
+        if self._closed:
+            return
+        deadline = self._clock() + validate.milliseconds("grace", grace, least=0) / 1000
+        with anyio.move_on_after(deadline - self._clock()):
+            for task in list(self._background):
+                await task.wait()
+        self._closed = True
+        for task in list(self._background):
+            await task.stop()
+        await self._transport.close(max(0.0, deadline - self._clock()))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with anyio.CancelScope(shield=True):
+            # Whoever leaves by a cancellation or an error is in a hurry.
+            await self.close(5 if error is None else 0)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.Driver{', closed' if self._closed else ''}>"
+
+    # Plans
+
+    async def _finish(self, plan: Plan[Any], attempt: Incomplete, trace: list[Sent] | None = None) -> Sequence[Reply]:
+        """Bring a plan to its replies whose first attempt was not enough, as `Execution` decides."""
+        execution = Execution(plan, give_up_at=self._clock() + self._retry_for, backoff=BACKOFF)
+        while (delay := execution.after(attempt, now=self._clock(), chance=random.random())) is not None:
+            await anyio.sleep(delay)
+            try:
+                attempt = Incomplete(answers=await self._ask(execution.commands, plan.blocks_for, trace))
+            except Incomplete as again:
+                attempt = again
+        return execution.replies
+
+    async def _run_within(self, step: Plan[T] | Flow[T], seconds: float) -> T:
+        trace: list[Sent] = []
+        with anyio.move_on_after(seconds):
+            if isinstance(step, Plan):
+                try:
+                    answers = await self._ask(step.commands, step.blocks_for, trace)
+                except Incomplete as attempt:
+                    answers = await self._finish(step, attempt, trace)
+                return step.parse(answers)
+            return await self.run(step)
+        if isinstance(step, Plan):
+            error = OutcomeUnknown if any(attempt.sent for attempt in trace) else Unreachable
+            raise error(step.name, f"not over within {seconds:g} s")
+        raise DeadlineExceeded(f"{step.name} was not over within {seconds:g} s")
+
+    # Flows
+
+    async def _run_flow(self, flow: Flow[T]) -> T:
+        steps = flow.steps()
+        deferred: list[Defer] = []
+        failed = True
+        try:
+            result = await self._walk(steps, deferred)
+            failed = False
+            return result
+        finally:
+            steps.close()
+            for defer in reversed(deferred):
+                if failed or not defer.on_error_only:
+                    await self._clean_up(defer.plan)
+
+    async def _walk(self, steps: Steps[T], deferred: list[Defer]) -> T:
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Defer):
+                    deferred.append(step)
+                    step = steps.send(None)
+                    continue
+                try:
+                    value = await self._perform(step)
+                except Exception as error:  # noqa: BLE001  the flow decides what to make of it
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(value)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    async def _perform(self, step: Step) -> Any:
+        match step:
+            case Plan() | Flow():
+                return await self.run(step)
+            case Sleep():
+                await anyio.sleep(max(0.0, step.seconds))
+            case Now():
+                return self._clock()
+            case Call():
+                result = step.function(*step.args, **step.kwargs)
+                return await result if inspect.isawaitable(result) else result
+            case Spawn():
+                self._spawn(step.flow)
+            case _:
+                raise TypeError(f"a flow yields steps, not {type(step).__name__}")
+        return None
+
+    async def _clean_up(self, plan: Plan[Any]) -> None:
+        # Shielded, or the first await would raise the cancellation that brought us here, and nothing would be sent.
+        with anyio.move_on_after(_CLEAN_UP_FOR, shield=True):
+            try:
+                await self.run(plan)
+            except Exception as error:  # noqa: BLE001  what ended the flow stands
+                self._report(plan, error)
+            return
+        self._report(plan, DeadlineExceeded(f"{plan.name} was not over within {_CLEAN_UP_FOR:g} s"))
+
+    def _spawn(self, flow: Flow[Any]) -> None:
+        if self._closed:
+            raise DriverClosed("the driver is closed")
+
+        async def serve() -> None:
+            try:
+                await self._run_flow(flow)
+            except Exception as error:  # noqa: BLE001  there is no caller
+                self._report(flow, error)
+            finally:
+                self._background.discard(task)
+
+        task = self._start(serve, flow.name)
+        self._background.add(task)
+
+
+def _log(what: Flow[Any] | Plan[Any], error: BaseException) -> None:
+    _logger.error("%r failed in the background", what, exc_info=error)

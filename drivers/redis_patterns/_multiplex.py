@@ -1,0 +1,284 @@
+"""The transport of the native drivers: one connection that all tasks share.
+
+What is here is the same for asyncio and trio: dialling, once for all who wait, with backoff; the bound on what is under
+way; connections of their own for plans that block; closing. How a connection reads, writes and wakes is its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import anyio
+
+from redis_patterns._address import Address
+from redis_patterns._async import BACKOFF, Sent, Task
+from redis_patterns._wire import Wire
+from redis_patterns_core.errors import CommandFailed, DriverClosed
+from redis_patterns_core.plan import Command
+from redis_patterns_core.replies import ErrorReply, Reply
+from redis_patterns_core.retry import Incomplete
+
+MOST_REQUESTS = 4096
+"""Requests under way on the shared connection; further callers wait. Some 2 MB of futures and answers."""
+
+MOST_BYTES = 8 * 2**20
+"""Bytes queued while the socket takes no more; further callers wait."""
+
+MOST_BLOCKING = 64
+"""Connections for plans that block; further ones wait for their turn."""
+
+
+class Connection(ABC):
+    """A connection that many tasks share.
+
+    Parameters:
+        timeout: seconds for a reply, ``None`` for no limit.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self.wire: Wire[Any] = Wire()
+        self.timeout = timeout
+        self.usable = True
+        """Whether it takes requests: until it fails, or its server turns out to be the wrong one."""
+        self.on_progress: Callable[[], None] = _nothing
+        """Called when requests were answered, or the connection has failed."""
+
+    @property
+    def full(self) -> bool:
+        """Whether callers should wait before they ask for more."""
+        return len(self.wire) >= MOST_REQUESTS or self.wire.bytes_queued >= MOST_BYTES
+
+    @abstractmethod
+    async def exchange(self, commands: Sequence[Command], trace: list[Sent] | None = None) -> Sequence[Reply]:
+        """Send commands and wait for their replies; a caller that is cancelled disturbs nobody.
+
+        Raises:
+            Incomplete: the connection failed.
+        """
+
+    @abstractmethod
+    def fail(self, reason: str) -> None:
+        """Close at once; all requests on their way end as `Incomplete`."""
+
+    @abstractmethod
+    async def wait_closed(self) -> None:
+        """Wait until the socket is closed."""
+
+    def retire(self) -> None:
+        """Take no more requests, and close when those on their way are answered."""
+        self.usable = False
+        if not self.wire:
+            self.fail("the connection was retired")
+
+
+class Multiplexer:
+    """Carries the commands of any number of tasks over one connection, and opens it again when it was lost.
+
+    Parameters:
+        address: the server.
+        open_socket: opens a connection, without greeting the server; raises ``OSError``.
+        start: runs a function in a task of the driver.
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        open_socket: Callable[[Address], Awaitable[Connection]],
+        start: Callable[[Callable[[], Awaitable[None]], str], Task],
+        clock: Callable[[], float],
+    ) -> None:
+        self._address = address
+        self._open_socket = open_socket
+        self._start = start
+        self._clock = clock
+        self._connection: Connection | None = None
+        self._dialled: anyio.Event | None = None
+        self._dial_task: Task | None = None
+        self._refusal: Exception | None = None
+        self._failures = 0
+        self._not_before = 0.0
+        self._waiting: deque[anyio.Event] = deque()
+        self._resting: list[Connection] = []
+        self._blocking: set[Connection] = set()
+        self._turns = anyio.Semaphore(MOST_BLOCKING)
+        self._closed = False
+
+    async def ask(
+        self, commands: Sequence[Command], blocks_for: float | None, trace: list[Sent] | None = None
+    ) -> Sequence[Reply]:
+        """Send commands in one write and give one reply for each; see `Transport`."""
+        if blocks_for is not None:
+            return await self._ask_alone(commands, blocks_for, trace)
+        connection = self._connection
+        while connection is None or not connection.usable or self._waiting or connection.full:
+            connection = await self._connected()
+            if connection.full or self._waiting:
+                await self._room()
+                # Woken in its turn; whoever came later waits behind.
+                if connection.usable and not connection.full:
+                    break
+        answers = await connection.exchange(commands, trace)
+        for answer in answers:
+            if type(answer) is ErrorReply:
+                self._settle(connection, answers)
+                raise Incomplete(answers=answers)
+        return answers
+
+    async def close(self, grace: float) -> None:
+        """Take no more, wait up to `grace` seconds for the answers that are due, then close all connections."""
+        self._closed = True
+        if self._dial_task is not None:
+            await self._dial_task.stop()
+        for connection in self._blocking:
+            connection.fail("the driver was closed")
+        connections = [*self._resting, *([self._connection] if self._connection else [])]
+        for connection in connections:
+            connection.retire()
+        self._make_room()
+        with anyio.move_on_after(grace):
+            for connection in connections:
+                await connection.wait_closed()
+        for connection in connections:
+            connection.fail("the driver was closed")
+            await connection.wait_closed()
+
+    # The shared connection
+
+    async def _connected(self) -> Connection:
+        """Give the connection, dialled once for all who wait for it."""
+        while True:
+            if self._closed:
+                raise DriverClosed("the driver is closed")
+            if self._connection is not None and self._connection.usable:
+                return self._connection
+            if self._dialled is None:
+                self._dialled = anyio.Event()
+                self._dial_task = self._start(self._dial, "dial")
+            dialled = self._dialled
+            await dialled.wait()
+            if self._refusal is not None:
+                # An exception of one's own for each: a shared one would gather all their tracebacks.
+                refusal = self._refusal
+                if isinstance(refusal, CommandFailed):
+                    raise CommandFailed(refusal.plan, refusal.code, refusal.message)
+                raise Incomplete(refusal.reason if isinstance(refusal, Incomplete) else repr(refusal)) from refusal
+
+    async def _dial(self) -> None:
+        """Open the shared connection, not before the backoff allows it, and tell all who wait."""
+        dialled = self._dialled
+        try:
+            await anyio.sleep(max(0.0, self._not_before - self._clock()))
+            connection = await self._open()
+        except Exception as error:  # noqa: BLE001  raised again where somebody waits for the connection
+            self._failures += 1
+            self._not_before = self._clock() + BACKOFF.delay(self._failures, random.random())
+            self._refusal = error
+        else:
+            self._failures = 0
+            self._refusal = None
+            connection.on_progress = self._make_room
+            self._connection = connection
+        finally:
+            self._dialled = self._dial_task = None
+            if dialled is not None:
+                dialled.set()
+
+    async def _open(self) -> Connection:
+        """Open a connection and greet the server."""
+        address = self._address
+        connection = None
+        try:
+            with anyio.fail_after(address.socket_connect_timeout):
+                connection = await self._open_socket(address)
+                greeting = address.greet()
+                commands = next(greeting)
+                with contextlib.suppress(StopIteration):
+                    while True:
+                        commands = greeting.send(await connection.exchange(commands))
+        except BaseException as error:
+            if connection is not None:
+                connection.fail("the connection could not be set up")
+            if isinstance(error, TimeoutError):
+                raise Incomplete(f"{address}: timed out") from error
+            if isinstance(error, OSError):
+                raise Incomplete(f"{address}: {error}") from error
+            if isinstance(error, Incomplete):
+                raise Incomplete(f"{address}: {error.reason}") from error
+            raise
+        return connection
+
+    def _settle(self, connection: Connection, answers: Sequence[Reply]) -> None:
+        """Keep a connection after errors, or retire it if they say that it leads to the wrong server."""
+        codes = {answer.code for answer in answers if isinstance(answer, ErrorReply)}
+        if codes & {"READONLY", "MASTERDOWN"}:
+            connection.retire()
+        if "NOSCRIPT" in codes:
+            connection.wire.known.clear()
+
+    async def _room(self) -> None:
+        """Wait, in order of arrival, until the connection is not full any more, or gone."""
+        turn = anyio.Event()
+        self._waiting.append(turn)
+        try:
+            await turn.wait()
+        except BaseException:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            else:
+                self._make_room()  # it was ours already; the next one's now
+            raise
+
+    def _make_room(self) -> None:
+        connection = self._connection
+        if not self._waiting:
+            return
+        if connection is None or not connection.usable:
+            count = len(self._waiting)
+        else:
+            count = 0 if connection.full else MOST_REQUESTS - len(connection.wire)
+        for _ in range(min(count, len(self._waiting))):
+            self._waiting.popleft().set()
+
+    # Connections for plans that block
+
+    async def _ask_alone(
+        self, commands: Sequence[Command], blocks_for: float, trace: list[Sent] | None
+    ) -> Sequence[Reply]:
+        async with self._turns:
+            if self._closed:
+                raise DriverClosed("the driver is closed")
+            connection = None
+            while self._resting and connection is None:
+                resting = self._resting.pop()
+                connection = resting if resting.usable else None
+            if connection is None:
+                connection = await self._open()
+            timeout = self._address.socket_timeout
+            connection.timeout = None if blocks_for == 0 or timeout is None else blocks_for + timeout
+            self._blocking.add(connection)
+            try:
+                answers = await connection.exchange(commands, trace)
+            except BaseException:
+                # The server must forget the waiting client before anything else is pushed, or it gives it to nobody.
+                connection.fail("the caller has left")
+                raise
+            finally:
+                self._blocking.discard(connection)
+            if self._closed:
+                connection.fail("the driver was closed")
+            else:
+                self._resting.append(connection)
+        if any(type(answer) is ErrorReply for answer in answers):
+            self._settle(connection, answers)
+            raise Incomplete(answers=answers)
+        return answers
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,405 @@
+"""The driver for synchronous code, on redis-py.
+
+from redis_patterns import Lock, TokenBucket
+from redis_patterns.sync import Driver
+
+limiter = TokenBucket("api", capacity=100, refill_rate=10)
+
+with Driver.connect("redis://localhost") as redis:
+if redis.run(limiter.hit("alice")):
+with redis.hold(Lock("order:123", ttl=10), wait=5) as held:
+...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import os
+import random
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+
+from redis_patterns._redis_py import Leases
+from redis_patterns._renewer import Renewer
+from redis_patterns_core import validate
+from redis_patterns_core.errors import (
+    CommandFailed,
+    ConfigurationError,
+    DriverClosed,
+    LockLost,
+    LockNotAcquired,
+    OutcomeUnknown,
+    Unreachable,
+)
+from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps
+from redis_patterns_core.locks import Held, Lock
+from redis_patterns_core.plan import Plan
+from redis_patterns_core.replies import Reply
+from redis_patterns_core.retry import Backoff, Execution, Incomplete
+from redis_patterns_core.validate import Duration
+
+__all__ = ["Driver"]
+
+T = TypeVar("T")
+
+_BACKOFF = Backoff()
+
+
+class _Client(Protocol):
+    """A redis-py client that has one pool: ``Redis``, fakeredis' ``FakeRedis``, a Sentinel's ``master_for``."""
+
+    connection_pool: Any
+
+    def close(self) -> None: ...
+
+
+class Driver:
+    """Runs plans and flows on a redis-py client; one driver serves any number of threads.
+
+    It leases connections from the client's own pool, as many as threads run plans at the same time, and keeps them
+    between plans: they go back when the driver closes, and when they have been idle for half a minute while others
+    were in use. The client's settings hold for them: address, credentials, TLS, db, protocol, timeouts, its retries
+    while connecting. Its ``decode_responses`` does not matter, and its retries of commands are not used: what is sent
+    again is decided by each plan's `Effect`.
+
+    Parameters:
+        client: a `redis.Redis`, a Sentinel's ``master_for`` or a fakeredis client. It stays the caller's: closing the
+            driver gives the connections back and leaves the client open.
+        retry_for: seconds, or a timedelta, for which a plan that may be sent (again) is tried before it fails.
+        on_background_error: called with the flow and the exception when a spawned flow or a clean-up fails, in the
+            thread where it happened; by default it is logged to ``redis_patterns``.
+        clock: the monotonic clock, in seconds.
+        sleep: waits for so many seconds.
+
+    Raises:
+        ConfigurationError: a client without a connection pool of its own (such as `redis.RedisCluster`), or a duration
+            that is not allowed.
+    """
+
+    def __init__(
+        self,
+        client: _Client,
+        *,
+        retry_for: Duration = 3,
+        on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        pool: Any = getattr(client, "connection_pool", None)
+        if not hasattr(pool, "get_connection") or inspect.iscoroutinefunction(pool.get_connection):
+            raise ConfigurationError(
+                f"client must be a synchronous redis-py client with one connection pool, not {type(client).__name__}"
+            )
+        self._client = client
+        self._owns_client = False
+        self._retry_for = validate.milliseconds("retry_for", retry_for, least=0) / 1000
+        self._report = on_background_error or _log
+        self._clock = clock
+        self._sleep = sleep
+        self._leases = Leases(pool, clock)
+        self._ask = self._leases.ask
+        self._closed = False
+        self._renewer: Renewer | None = None
+        self._spawned: set[threading.Thread] = set()
+        self._spawning = threading.Lock()
+        self._closing = threading.Event()
+        _drivers.add(self)
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        *,
+        retry_for: Duration = 3,
+        on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
+        **options: Any,
+    ) -> Driver:
+        """Make a driver with a client of its own, which is closed with it. No connection is opened yet.
+
+        Parameters:
+            url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path?db=0``.
+            retry_for, on_background_error: as for the class.
+            options: what `redis.Redis.from_url` takes, such as ``socket_timeout=5``, ``socket_connect_timeout=5``,
+                ``protocol=3``, ``username``, ``password``, ``db``, ``client_name``, ``max_connections``,
+                ``ssl_ca_certs``.
+
+        Raises:
+            ConfigurationError: a URL or an option that redis-py does not take; the message shows no part of the URL.
+        """
+        # Dialling is retried by the driver, in its own budget; maintenance notifications are for Redis Enterprise and
+        # cost a round trip for each connection elsewhere.
+        defaults = {
+            "retry": Retry(NoBackoff(), 0),
+            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        }
+        try:
+            client = redis.Redis.from_url(url, **{**defaults, **options})
+            client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
+        except (ValueError, TypeError, redis.RedisError) as error:
+            # Not its text, nor as a cause: it may quote the part of the URL with the password in it.
+            raise ConfigurationError(
+                f"url and options must be what redis.Redis.from_url takes, such as redis://localhost:6379/0; "
+                f"redis-py refused them with {type(error).__name__}"
+            ) from None
+        driver = cls(client, retry_for=retry_for, on_background_error=on_background_error)
+        driver._owns_client = True
+        return driver
+
+    # Running
+
+    def run(self, step: Plan[T] | Flow[T]) -> T:
+        """Run a plan or a flow and give its result.
+
+        Parameters:
+            step: what a pattern's method gave; a plan is one round trip, a flow says how many.
+
+        Raises:
+            Unreachable: no connection could be had within ``retry_for``; nothing was sent.
+            OutcomeUnknown: it was sent, no answer came, and it must not be sent twice (or that failed too).
+            CommandFailed: Redis answered with an error.
+            DecodeError: the stored data is not what the pattern writes.
+            DriverClosed: the driver was closed.
+            TypeError: `step` is neither a plan nor a flow, or a flow calls a coroutine function.
+        """
+        if isinstance(step, Plan):
+            try:
+                answers = self._ask(step.commands, step.blocks_for)
+            except Incomplete as attempt:
+                answers = self._finish(step, attempt)
+            return step.parse(answers)
+        if isinstance(step, Flow):
+            return self._run_flow(step, self._sleep)
+        raise TypeError(f"run takes a plan or a flow, not {type(step).__name__}")
+
+    @contextlib.contextmanager
+    def hold(self, lock: Lock, *, wait: Duration | None = 5, renew: bool = True) -> Iterator[Held]:
+        """Run a block of code under a lock.
+
+        Parameters:
+            lock: which one.
+            wait: seconds, or a timedelta, to wait for it; 0 tries once, ``None`` waits for as long as it takes.
+            renew: prolong the lease at a third of its TTL while the block runs, in a thread of the driver.
+
+        Returns:
+            A context manager that gives what is held. The block should call its ``check()`` before each step that
+            relies on the lock: a lock that was lost cannot stop a running thread. Two round trips, one more for each
+            look while waiting and for each renewal.
+
+        Raises:
+            LockNotAcquired: it was held by others for the whole wait.
+            LockLost: at the end of the block, which itself ended well: the lock was lost while it ran.
+        """
+        lease = self.run(lock.wait_for(wait))
+        if lease is None:
+            raise LockNotAcquired(f"lock {lock.name!r} was held by others for the whole wait")
+        try:
+            held = Held(lease, self._clock)
+            renewal = self._keeper().start(lock.keep(held)) if renew else None
+            try:
+                yield held
+            finally:
+                # Joined before the release: a renewal after it would take the lock again from whoever has it then.
+                if renewal is not None:
+                    self._keeper().stop(renewal)
+        except BaseException:
+            self._clean_up(lock.release(lease))
+            raise
+        lost = held.lost
+        try:
+            lost = not self.run(lock.give_back(lease)) or lost
+        except (Unreachable, OutcomeUnknown, CommandFailed) as error:
+            self._report(lock.release(lease), error)  # it was held while the block ran, and ends with its lease
+        if lost:
+            raise LockLost(f"lock {lock.name!r} ran out or was taken away while it was held")
+
+    # Closing
+
+    def close(self, grace: Duration = 5) -> None:
+        """Wait for what runs in the background, then give all connections back.
+
+        Parameters:
+            grace: seconds, or a timedelta, for spawned flows to end by themselves; after that their waits are cut short
+                with `DriverClosed`.
+
+        Closing again does nothing. A plan that another thread is running ends as usual.
+        """
+        if self._closed:
+            return
+        deadline = self._clock() + validate.milliseconds("grace", grace, least=0) / 1000
+        for thread in self._spawned_threads():
+            thread.join(max(0.0, deadline - self._clock()))
+        self._closing.set()
+        for thread in self._spawned_threads():
+            thread.join()
+        if self._renewer is not None:
+            self._renewer.close()
+        self._closed = True
+        self._leases.close()
+        if self._owns_client:
+            self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # Also after an __init__ that raised.
+        if getattr(self, "_closed", True):
+            return
+        self._leases.close()
+        if self._owns_client:
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self)
+            self._client.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.Driver{', closed' if self._closed else ''}>"
+
+    # Plans
+
+    def _finish(self, plan: Plan[Any], attempt: Incomplete) -> Sequence[Reply]:
+        """Bring a plan to its replies whose first attempt was not enough, as `Execution` decides."""
+        execution = Execution(plan, give_up_at=self._clock() + self._retry_for, backoff=_BACKOFF)
+        while (delay := execution.after(attempt, now=self._clock(), chance=random.random())) is not None:
+            self._sleep(delay)
+            try:
+                attempt = Incomplete(answers=self._ask(execution.commands, plan.blocks_for))
+            except Incomplete as again:
+                attempt = again
+        return execution.replies
+
+    def _forget(self) -> None:
+        """Forget what belongs to the parent process, after a fork: its sockets, threads and locks."""
+        self._leases.forget()
+        self._renewer = None
+        self._spawned = set()
+        self._spawning = threading.Lock()
+
+    # Flows
+
+    def _run_flow(self, flow: Flow[T], sleep: Callable[[float], None]) -> T:
+        steps = flow.steps()
+        deferred: list[Defer] = []
+        failed = True
+        try:
+            result = self._walk(steps, deferred, sleep)
+            failed = False
+            return result
+        finally:
+            steps.close()
+            for defer in reversed(deferred):
+                if failed or not defer.on_error_only:
+                    self._clean_up(defer.plan)
+
+    def _walk(self, steps: Steps[T], deferred: list[Defer], sleep: Callable[[float], None]) -> T:
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Defer):
+                    deferred.append(step)
+                    step = steps.send(None)
+                    continue
+                try:
+                    value = self._perform(step, sleep)
+                except Exception as error:  # noqa: BLE001  the flow decides what to make of it
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(value)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def _perform(self, step: Step, sleep: Callable[[float], None]) -> Any:
+        match step:
+            case Plan():
+                return self.run(step)
+            case Flow():
+                return self._run_flow(step, sleep)
+            case Sleep():
+                sleep(max(0.0, step.seconds))
+            case Now():
+                return self._clock()
+            case Call():
+                result = step.function(*step.args, **step.kwargs)
+                if inspect.isawaitable(result):
+                    if inspect.iscoroutine(result):
+                        result.close()
+                    raise TypeError(
+                        f"{step.function!r} is a coroutine function, which the sync driver cannot await; "
+                        "give it a plain function, or use the asyncio or trio driver"
+                    )
+                return result
+            case Spawn():
+                self._spawn(step.flow)
+            case _:
+                raise TypeError(f"a flow yields steps, not {type(step).__name__}")
+        return None
+
+    def _clean_up(self, plan: Plan[Any]) -> None:
+        try:
+            self.run(plan)
+        except Exception as error:  # noqa: BLE001  what ended the flow stands
+            self._report(plan, error)
+
+    def _spawn(self, flow: Flow[Any]) -> None:
+        def serve() -> None:
+            try:
+                self._run_flow(flow, self._sleep_in_background)
+            except Exception as error:  # noqa: BLE001  there is no caller
+                self._report(flow, error)
+            finally:
+                with self._spawning:
+                    self._spawned.discard(thread)
+
+        thread = threading.Thread(target=serve, name=f"redis-patterns-{flow.name}")
+        with self._spawning:
+            if self._closing.is_set():
+                raise DriverClosed("the driver is closed")
+            self._spawned.add(thread)
+            thread.start()
+
+    def _spawned_threads(self) -> Sequence[threading.Thread]:
+        with self._spawning:
+            return [thread for thread in self._spawned if thread is not threading.current_thread()]
+
+    def _sleep_in_background(self, seconds: float) -> None:
+        if self._closing.wait(seconds):
+            raise DriverClosed("the driver is closing")
+
+    def _keeper(self) -> Renewer:
+        with self._spawning:
+            if self._renewer is None:
+                self._renewer = Renewer(lambda step: self._perform(step, self._sleep), self._report, self._clock)
+            return self._renewer
+
+
+_drivers: weakref.WeakSet[Driver] = weakref.WeakSet()
+_logger = logging.getLogger("redis_patterns")
+
+
+def _log(what: Flow[Any] | Plan[Any], error: BaseException) -> None:
+    _logger.error("%r failed in the background", what, exc_info=error)
+
+
+def _forget_all() -> None:
+    for driver in list(_drivers):
+        driver._forget()  # noqa: SLF001  the driver's own module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
