@@ -1,4 +1,4 @@
-"""Fixtures of all tests: a private Redis server for the session."""
+"""What all tests share: one private Redis server for the session."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from redis_patterns.testing import Server, find_server, server
+from redis_patterns.testing import Server, ServerNotFound, server
 
 
 def pytest_report_header() -> str:
-    return f"redis server: {find_server()}"
+    # Found out by starting one: whether it runs at all is the first thing to know when everything fails.
+    try:
+        with server() as running:
+            return f"redis server: {running.executable} {running.version}"
+    except (ServerNotFound, OSError, RuntimeError) as error:
+        return f"redis server: none; {error}"
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Server]:
+    """Give a running server that the whole session shares; without one, the tests that ask for it fail."""
     with server() as running:
         yield running

@@ -26,6 +26,7 @@ class Codec(Protocol[T]):
         Raises:
             EncodeError: this codec cannot write such a value.
         """
+        ...
 
     def decode(self, data: bytes) -> T:
         """Read a value.
@@ -33,6 +34,7 @@ class Codec(Protocol[T]):
         Raises:
             DecodeError: the bytes were not written by this codec.
         """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

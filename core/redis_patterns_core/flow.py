@@ -55,7 +55,7 @@ class Flow(Generic[T_co]):
     name: str
     start: Callable[..., Steps[T_co]]
     args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
+    kwargs: dict[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
     def steps(self) -> Steps[T_co]:
         """Give a fresh generator of this flow's steps."""

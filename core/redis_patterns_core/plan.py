@@ -80,7 +80,7 @@ class Script:
         Raises:
             FileNotFoundError: there is no such script.
         """
-        source = pkgutil.get_data(__package__, f"lua/{name}.lua")
+        source = pkgutil.get_data("redis_patterns_core", f"lua/{name}.lua")
         if source is None:  # only where the package's loader cannot give data at all
             raise FileNotFoundError(f"lua/{name}.lua")
         return cls(name, source.decode())

@@ -11,9 +11,9 @@ Source: https://redis.io/docs/latest/develop/reference/protocol-spec/
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from redis_patterns_core.errors import DecodeError
 
@@ -68,8 +68,9 @@ def integers(reply: Reply, count: int) -> list[int]:
     Raises:
         DecodeError: the reply is something else.
     """
-    if isinstance(reply, list) and len(reply) == count and set(map(type, reply)) == {int}:
-        return reply
+    items = array(reply, count)
+    if set(map(type, items)) == {int}:
+        return cast("list[int]", items)
     raise _unexpected(f"a list of {count} integers", reply)
 
 
@@ -109,9 +110,13 @@ def array(reply: Reply, length: int | None = None) -> list[Reply]:
     Raises:
         DecodeError: the reply is something else, or has another length.
     """
-    if isinstance(reply, list) and length in (None, len(reply)):
-        return reply
-    raise _unexpected("a list" if length is None else f"a list of {length}", reply)
+    expected = "a list" if length is None else f"a list of {length}"
+    if not isinstance(reply, list):
+        raise _unexpected(expected, reply)
+    items = cast("list[Reply]", reply)
+    if length not in (None, len(items)):
+        raise _unexpected(expected, items)
+    return items
 
 
 def pairs(reply: Reply) -> Sequence[tuple[Reply, Reply]]:
@@ -121,7 +126,7 @@ def pairs(reply: Reply) -> Sequence[tuple[Reply, Reply]]:
         DecodeError: the reply is something else, or has half a pair.
     """
     if isinstance(reply, dict):
-        return list(reply.items())
+        return list(cast("dict[Reply, Reply]", reply).items())
     items = array(reply)
     if items and isinstance(items[0], list):
         nested = [array(item, 2) for item in items]
@@ -133,5 +138,5 @@ def pairs(reply: Reply) -> Sequence[tuple[Reply, Reply]]:
 
 def _unexpected(expected: str, reply: Reply) -> DecodeError:
     # The reply's type and size, never its content: it may be somebody's session.
-    size = f" of {len(reply)}" if isinstance(reply, (bytes, list, dict)) else ""
+    size = f" of {len(reply)}" if isinstance(reply, Sized) else ""
     return DecodeError(f"expected {expected} from Redis, got {type(reply).__name__}{size}")

@@ -8,16 +8,16 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from redis.connection import parse_url
+import redis.connection
 
 from redis_patterns_core.errors import CommandFailed, ConfigurationError
 from redis_patterns_core.plan import Argument, Command
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Incomplete
 
-_parse_url: Callable[[str], dict[str, Any]] = parse_url
+_parse_url = cast("Callable[[str], dict[str, Any]]", redis.connection.parse_url)
 _NO_HELLO = frozenset({"ERR", "NOPERM", "NOPROTO"})
 _CERTIFICATES = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 

@@ -10,7 +10,7 @@ import inspect
 import logging
 import random
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -65,6 +65,7 @@ class Transport(Protocol):
             CommandFailed: the server refused the handshake.
             DriverClosed: after `close`.
         """
+        ...
 
     async def close(self, grace: float) -> None:
         """Take no more, wait up to `grace` seconds for the answers that are due, then close all connections."""
@@ -142,7 +143,7 @@ class AsyncDriver(ABC):
         raise TypeError(f"run takes a plan or a flow, not {type(step).__name__}")
 
     @contextlib.asynccontextmanager
-    async def hold(self, lock: Lock, *, wait: Duration | None = 5, renew: bool = True) -> AsyncIterator[Held]:
+    async def hold(self, lock: Lock, *, wait: Duration | None = 5, renew: bool = True) -> AsyncGenerator[Held, None]:
         """Run a block of code under a lock.
 
         Parameters:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import redis
+from redis import exceptions
 
 from redis_patterns import _wire
 from redis_patterns._wire import NOT_ENOUGH, PushNotification
@@ -35,10 +36,10 @@ _IDLE = 30.0
 # SO_RCVTIMEO and SO_SNDTIMEO take a struct timeval; Windows is the one that takes something else.
 _KERNEL_TIMEOUTS = sys.platform != "win32"
 _CODES: dict[type[Exception], str] = {
-    redis.exceptions.NoScriptError: "NOSCRIPT",
-    redis.exceptions.BusyLoadingError: "LOADING",
-    redis.exceptions.ReadOnlyError: "READONLY",
-    redis.exceptions.NoPermissionError: "NOPERM",
+    exceptions.NoScriptError: "NOSCRIPT",
+    exceptions.BusyLoadingError: "LOADING",
+    exceptions.ReadOnlyError: "READONLY",
+    exceptions.NoPermissionError: "NOPERM",
 }
 
 
@@ -106,7 +107,7 @@ class Link:
             return self.connection.read_response(disable_decoding=True)
         except redis.ResponseError as error:
             return error_reply(error)
-        except redis.exceptions.BusyLoadingError as error:
+        except exceptions.BusyLoadingError as error:
             # redis-py takes it for a connection error and has closed the connection.
             return error_reply(error)
 

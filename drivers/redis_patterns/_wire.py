@@ -10,8 +10,9 @@ stays in step.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 import hiredis
@@ -93,6 +94,10 @@ class Wire(Generic[W]):
     def oldest(self) -> Request[W] | None:
         """The request whose reply is due next."""
         return self._sent[0] if self._sent else None
+
+    def waiting(self) -> Iterator[Request[W]]:
+        """Give the requests that are not answered, in order; those whose callers have left included."""
+        return itertools.chain(self._sent, self._queued)
 
     def __len__(self) -> int:
         """Count the requests that are not answered, those of callers that have left included."""

