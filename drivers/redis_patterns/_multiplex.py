@@ -80,21 +80,18 @@ class Multiplexer:
     """Carries the commands of any number of tasks over one connection, and opens it again when it was lost.
 
     Parameters:
-        address: the server.
-        open_socket: opens a connection, without greeting the server; raises ``OSError``.
+        open_connection: opens a connection that the server has welcomed; raises `Incomplete` or `CommandFailed`.
         start: runs a function in a task of the driver.
         clock: monotonic, in seconds.
     """
 
     def __init__(
         self,
-        address: Address,
-        open_socket: Callable[[Address], Awaitable[Connection]],
+        open_connection: Callable[[], Awaitable[Connection]],
         start: Callable[[Callable[[], Awaitable[None]], str], Task],
         clock: Callable[[], float],
     ) -> None:
-        self._address = address
-        self._open_socket = open_socket
+        self._open = open_connection
         self._start = start
         self._clock = clock
         self._connection: Connection | None = None
@@ -167,7 +164,9 @@ class Multiplexer:
                 refusal = self._refusal
                 if isinstance(refusal, CommandFailed):
                     raise CommandFailed(refusal.plan, refusal.code, refusal.message)
-                raise Incomplete(refusal.reason if isinstance(refusal, Incomplete) else repr(refusal)) from refusal
+                if isinstance(refusal, Incomplete):
+                    raise Incomplete(refusal.reason) from refusal.__cause__
+                raise RuntimeError("opening a connection failed") from refusal
 
     async def _dial(self) -> None:
         """Open the shared connection, not before the backoff allows it, and tell all who wait."""
@@ -188,30 +187,6 @@ class Multiplexer:
             self._dialled = self._dial_task = None
             if dialled is not None:
                 dialled.set()
-
-    async def _open(self) -> Connection:
-        """Open a connection and greet the server."""
-        address = self._address
-        connection = None
-        try:
-            with anyio.fail_after(address.socket_connect_timeout):
-                connection = await self._open_socket(address)
-                greeting = address.greet()
-                commands = next(greeting)
-                with contextlib.suppress(StopIteration):
-                    while True:
-                        commands = greeting.send(await connection.exchange(commands))
-        except BaseException as error:
-            if connection is not None:
-                connection.fail("the connection could not be set up")
-            if isinstance(error, TimeoutError):
-                raise Incomplete(f"{address}: timed out") from error
-            if isinstance(error, OSError):
-                raise Incomplete(f"{address}: {error}") from error
-            if isinstance(error, Incomplete):
-                raise Incomplete(f"{address}: {error.reason}") from error
-            raise
-        return connection
 
     def _settle(self, connection: Connection, answers: Sequence[Reply]) -> None:
         """Keep a connection after errors, or retire it if they say that it leads to the wrong server."""
@@ -259,7 +234,7 @@ class Multiplexer:
                 connection = resting if resting.usable else None
             if connection is None:
                 connection = await self._open()
-            timeout = self._address.socket_timeout
+            timeout = connection.timeout
             connection.timeout = None if blocks_for == 0 or timeout is None else blocks_for + timeout
             self._blocking.add(connection)
             try:
@@ -270,6 +245,7 @@ class Multiplexer:
                 raise
             finally:
                 self._blocking.discard(connection)
+                connection.timeout = timeout
             if self._closed:
                 connection.fail("the driver was closed")
             else:
@@ -278,6 +254,39 @@ class Multiplexer:
             self._settle(connection, answers)
             raise Incomplete(answers=answers)
         return answers
+
+
+async def greeted(address: Address, open_socket: Callable[[Address], Awaitable[Connection]]) -> Connection:
+    """Open a connection and greet the server.
+
+    Parameters:
+        address: the server.
+        open_socket: opens a connection to it, TLS included; raises ``OSError``.
+
+    Raises:
+        Incomplete: no connection in time, or the server is not ready.
+        CommandFailed: the server refused the password, the database or such.
+    """
+    connection = None
+    try:
+        with anyio.fail_after(address.socket_connect_timeout):
+            connection = await open_socket(address)
+            greeting = address.greet()
+            commands = next(greeting)
+            with contextlib.suppress(StopIteration):
+                while True:
+                    commands = greeting.send(await connection.exchange(commands))
+    except BaseException as error:
+        if connection is not None:
+            connection.fail("the connection could not be set up")
+        if isinstance(error, TimeoutError):
+            raise Incomplete(f"{address}: timed out") from error
+        if isinstance(error, OSError):
+            raise Incomplete(f"{address}: {error}") from error
+        if isinstance(error, Incomplete):
+            raise Incomplete(f"{address}: {error.reason}") from error
+        raise
+    return connection
 
 
 def _nothing() -> None:

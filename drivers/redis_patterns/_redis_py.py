@@ -264,7 +264,7 @@ class Leases:
         try:
             connection = self._pool.get_connection()
         except (redis.RedisError, OSError) as error:
-            raise _not_connected(error) from error
+            raise not_connected(error) from error
         try:
             # redis-py 8 leaves this check out under RESP3, where stray data may be a push; a reply that its last user
             # left behind would then be taken for the next one's. What waits there is nobody's: a new connection.
@@ -277,7 +277,7 @@ class Leases:
             connection.disconnect()
             self._pool.release(connection)
             if isinstance(error, (redis.RedisError, OSError)):
-                raise _not_connected(error) from error
+                raise not_connected(error) from error
             raise
         link.used_at = self._clock()
         return link
@@ -332,7 +332,8 @@ def error_reply(error: Exception) -> ErrorReply:
     return ErrorReply.parse(f"{code} {message}")
 
 
-def _not_connected(error: Exception) -> Incomplete | CommandFailed:
+def not_connected(error: Exception) -> Incomplete | CommandFailed:
+    """Give the outcome of an attempt for which redis-py made no connection."""
     # Some refusals of the handshake are connection errors in redis-py. A password that is wrong stays wrong, so those
     # are the caller's; a server that is loading, or full, may have room in a moment.
     final = (redis.ResponseError, redis.AuthenticationError)

@@ -17,27 +17,66 @@ one write. `Driver(client)` runs on the connections of a ``redis.asyncio`` clien
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, Self
 
 from redis_patterns._address import Address
-from redis_patterns._async import AsyncDriver, Sent
-from redis_patterns._multiplex import Connection, Multiplexer
-from redis_patterns._wire import Request
+from redis_patterns._async import AsyncDriver
+from redis_patterns._asyncio import open_socket
+from redis_patterns._multiplex import Multiplexer, greeted
+from redis_patterns._redis_asyncio import take_over
+from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.flow import Flow
-from redis_patterns_core.plan import Command, Plan
-from redis_patterns_core.replies import Reply
-from redis_patterns_core.retry import Incomplete
+from redis_patterns_core.plan import Plan
 from redis_patterns_core.validate import Duration
 
 __all__ = ["Driver"]
 
-_READ_SIZE = 65536
+
+class _Client(Protocol):
+    """A redis.asyncio client with one pool: ``Redis``, a Sentinel's ``master_for``, fakeredis' ``FakeAsyncRedis``."""
+
+    connection_pool: Any
 
 
 class Driver(AsyncDriver):
-    """Runs plans and flows on one shared connection; one driver serves any number of tasks of one event loop."""
+    """Runs plans and flows on one shared connection; one driver serves any number of tasks of one event loop.
+
+    The connection is one of the client's pool: its settings hold for address, credentials, TLS, db, protocol, timeouts
+    and its retries while connecting. Its ``decode_responses`` does not matter, and its retries of commands are not
+    used: what is sent again is decided by each plan's `Effect`. `connect` needs no client.
+
+    Parameters:
+        client: a ``redis.asyncio.Redis``, or a Sentinel's ``master_for``. It stays the caller's: closing the driver
+            gives the connection back and leaves the client open.
+        retry_for: seconds, or a timedelta, for which a plan that may be sent (again) is tried before it fails.
+        on_background_error: called with the flow or plan and the exception when a spawned flow or a clean-up fails; by
+            default it is logged to ``redis_patterns``.
+
+    Raises:
+        ConfigurationError: a client without a connection pool of its own, or a duration that is not allowed.
+    """
+
+    def __init__(
+        self,
+        client: _Client,
+        *,
+        retry_for: Duration = 3,
+        on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
+    ) -> None:
+        pool: Any = getattr(client, "connection_pool", None)
+        if not inspect.iscoroutinefunction(getattr(pool, "get_connection", None)):
+            raise ConfigurationError(
+                f"client must be a redis.asyncio client with one connection pool, not {type(client).__name__}"
+            )
+        super().__init__(
+            Multiplexer(lambda: take_over(pool, _start), _start, time.monotonic),
+            retry_for=retry_for,
+            on_background_error=on_background_error,
+            clock=time.monotonic,
+        )
 
     @classmethod
     def connect(
@@ -47,7 +86,7 @@ class Driver(AsyncDriver):
         retry_for: Duration = 3,
         on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
         **options: Any,
-    ) -> Driver:
+    ) -> Self:
         """Make a driver; no connection is opened yet.
 
         Parameters:
@@ -58,8 +97,16 @@ class Driver(AsyncDriver):
         Raises:
             ConfigurationError: a URL or an option that is not allowed; the message shows no part of the URL.
         """
-        transport = Multiplexer(Address.parse(url, options), _open, _start, time.monotonic)
-        return cls(transport, retry_for=retry_for, on_background_error=on_background_error, clock=time.monotonic)
+        address = Address.parse(url, options)
+        driver = cls.__new__(cls)
+        AsyncDriver.__init__(
+            driver,
+            Multiplexer(lambda: greeted(address, open_socket), _start, time.monotonic),
+            retry_for=retry_for,
+            on_background_error=on_background_error,
+            clock=time.monotonic,
+        )
+        return driver
 
     def _start(self, function: Callable[[], Awaitable[None]], name: str) -> _Task:
         return _start(function, name)
@@ -83,136 +130,3 @@ def _start(function: Callable[[], Awaitable[None]], name: str) -> _Task:
         await function()
 
     return _Task(asyncio.get_running_loop().create_task(serve(), name=f"redis-patterns {name}"))
-
-
-async def _open(address: Address) -> SharedConnection:
-    loop = asyncio.get_running_loop()
-
-    def protocol() -> SharedConnection:
-        return SharedConnection(address.socket_timeout)
-
-    if address.path is not None:
-        _, connection = await loop.create_unix_connection(protocol, address.path)
-    else:
-        tls: dict[str, Any] = {"ssl": address.ssl_context} if address.ssl_context else {}
-        _, connection = await loop.create_connection(protocol, address.host, address.port, **tls)
-    return connection
-
-
-class SharedConnection(Connection, asyncio.BufferedProtocol):
-    """A connection on an event loop.
-
-    A BufferedProtocol because it reads into a buffer of ours: a plain Protocol's read allocates a quarter of a megabyte
-    each time, which can cost more than the rest of a small exchange.
-    """
-
-    def __init__(self, timeout: float | None) -> None:
-        super().__init__(timeout)
-        self._loop = asyncio.get_running_loop()
-        self._buffer = bytearray(_READ_SIZE)
-        self._transport: asyncio.Transport | None = None
-        self._flushing = False
-        self._joining = False
-        self._paused = False
-        self._closed = asyncio.Event()
-        self._watchdog: asyncio.TimerHandle | None = None
-
-    async def exchange(self, commands: Sequence[Command], trace: list[Sent] | None = None) -> Sequence[Reply]:
-        """Send commands and wait for their replies."""
-        if self._loop is not asyncio.get_running_loop():
-            raise RuntimeError("a driver serves one event loop; make another driver for another loop")
-        wire = self.wire
-        request: Request[asyncio.Future[Sequence[Reply]]] = wire.add(commands, self._loop.create_future())
-        if trace is not None:
-            trace.append(request)
-        if not self._flushing and not self._paused:
-            if wire.oldest is None and not self._joining:
-                self._flush()
-            else:
-                # Others are being served, so more may come in this turn of the loop: one write for all of it.
-                self._flushing = True
-                self._loop.call_soon(self._flush)
-        try:
-            return await request.waiter
-        except asyncio.CancelledError:
-            request.abandoned = True
-            raise
-
-    def _flush(self) -> None:
-        self._flushing = False
-        if self._paused or self._transport is None or not len(self.wire):
-            return
-        now = self._loop.time()
-        self._transport.write(self.wire.to_write(now))
-        if self._watchdog is None:
-            self._watch()
-
-    def _watch(self) -> None:
-        """See to it that no reply stays out for longer than the timeout."""
-        oldest = self.wire.oldest
-        if oldest is None or self.timeout is None:
-            self._watchdog = None
-            return
-        due = oldest.sent_at + self.timeout
-        if due <= self._loop.time():
-            self.fail(f"no answer within {self.timeout:g} s")
-        else:
-            self._watchdog = self._loop.call_at(due, self._watch)
-
-    # What the event loop calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def get_buffer(self, sizehint: int) -> bytearray:
-        del sizehint  # a buffer of ours, whatever is expected
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        try:
-            done = self.wire.received(self._buffer, nbytes)
-        except Incomplete as garbage:
-            self.fail(garbage.reason)
-            return
-        for request in done:
-            waiter = request.waiter
-            if not waiter.done():
-                waiter.set_result(request.answers)
-        self._joining = len(done) > 1
-        self.on_progress()
-        if not self.usable and not self.wire:
-            self.fail("the connection was retired")
-
-    def eof_received(self) -> None:
-        self.fail("the server closed the connection")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.fail(str(exc or "the connection was closed"))
-        self._closed.set()
-
-    def pause_writing(self) -> None:
-        self._paused = True
-
-    def resume_writing(self) -> None:
-        self._paused = False
-        self._flush()
-        self.on_progress()
-
-    # Ending
-
-    def fail(self, reason: str) -> None:
-        """Close at once; all requests on their way end as `Incomplete`."""
-        self.usable = False
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-            self._watchdog = None
-        for request in self.wire.fail():
-            if not request.waiter.done():
-                request.waiter.set_exception(request.incomplete(reason))
-        if self._transport is not None:
-            self._transport.abort()
-        self.on_progress()
-
-    async def wait_closed(self) -> None:
-        """Wait until the socket is closed."""
-        await self._closed.wait()

@@ -1,14 +1,17 @@
 """The driver for synchronous code, on redis-py.
 
-from redis_patterns import Lock, TokenBucket
-from redis_patterns.sync import Driver
+    from redis_patterns import Lock, TokenBucket
+    from redis_patterns.sync import Driver
 
-limiter = TokenBucket("api", capacity=100, refill_rate=10)
+    limiter = TokenBucket("api", capacity=100, refill_rate=10)
 
-with Driver.connect("redis://localhost") as redis:
-if redis.run(limiter.hit("alice")):
-with redis.hold(Lock("order:123", ttl=10), wait=5) as held:
-...
+    with Driver.connect("redis://localhost") as redis:
+        if redis.run(limiter.hit("alice")):
+            with redis.hold(Lock("order:123", ttl=10), wait=5) as held:
+                ...
+
+It runs on the connections of a redis-py client: one of yours, as in ``Driver(client)``, or one that `Driver.connect`
+makes.
 """
 
 from __future__ import annotations

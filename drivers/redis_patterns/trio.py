@@ -26,7 +26,7 @@ import trio
 
 from redis_patterns._address import Address
 from redis_patterns._async import AsyncDriver, Sent
-from redis_patterns._multiplex import Connection, Multiplexer
+from redis_patterns._multiplex import Connection, Multiplexer, greeted
 from redis_patterns._wire import Request
 from redis_patterns_core.errors import DriverClosed
 from redis_patterns_core.flow import Flow
@@ -82,12 +82,13 @@ class Driver(AsyncDriver):
         Raises:
             ConfigurationError: a URL or an option that is not allowed; the message shows no part of the URL.
         """
+        address = Address.parse(url, options)
         background = _Background()
 
         async def open_socket(address: Address) -> SharedConnection:
             return await SharedConnection.open(address, background)
 
-        transport = Multiplexer(Address.parse(url, options), open_socket, background.start, trio.current_time)
+        transport = Multiplexer(lambda: greeted(address, open_socket), background.start, trio.current_time)
         return cls(transport, background, retry_for=retry_for, on_background_error=on_background_error)
 
     def _start(self, function: Callable[[], Awaitable[None]], name: str) -> _Task:

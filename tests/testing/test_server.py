@@ -251,7 +251,7 @@ def test_a_port_that_was_taken_in_between_is_replaced(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    "config, name, value",
+    ("config", "name", "value"),
     [
         ({}, "save", ""),
         ({}, "appendonly", "no"),

@@ -1,0 +1,145 @@
+"""Connections of a redis.asyncio client, used without redis-py's own way of running commands.
+
+redis-py dials, authenticates, speaks TLS and finds a Sentinel's primary; from then on the connection's transport is
+ours, and all tasks share it. Where there is no transport to take over (fakeredis), tasks take turns on the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import redis
+
+from redis_patterns._async import Sent
+from redis_patterns._asyncio import SharedConnection
+from redis_patterns._multiplex import Connection
+from redis_patterns._redis_py import error_reply, not_connected
+from redis_patterns._wire import packed
+from redis_patterns_core.plan import Command
+from redis_patterns_core.replies import Reply
+from redis_patterns_core.retry import Incomplete
+
+
+class RedisConnection(Protocol):
+    """What we use of a redis.asyncio connection."""
+
+    @property
+    def socket_timeout(self) -> float | None: ...
+
+    async def connect(self) -> None: ...
+    async def disconnect(self, nowait: bool = False) -> None: ...
+    async def can_read(self) -> bool: ...
+    async def send_packed_command(self, command: Sequence[bytes], check_health: bool = True) -> None: ...
+    async def read_response(self, disable_decoding: bool = False, timeout: float | None = None) -> Reply: ...
+
+
+class Pool(Protocol):
+    """What we use of a redis.asyncio connection pool."""
+
+    async def get_connection(self) -> RedisConnection: ...
+    async def release(self, connection: RedisConnection) -> None: ...
+
+
+async def take_over(pool: Pool, start: Callable[[Callable[[], Awaitable[None]], str], object]) -> Connection:
+    """Lease a connection from a pool, connected, and neither closed nor dirty, and take it over.
+
+    Parameters:
+        pool: where it comes from and, closed, goes back to.
+        start: runs a function in a task of a name.
+
+    Raises:
+        Incomplete: none could be had.
+        CommandFailed: Redis refused the handshake, such as a wrong password.
+    """
+    try:
+        connection = await pool.get_connection()
+    except (redis.RedisError, OSError) as error:
+        raise not_connected(error) from error
+
+    async def give_back() -> None:
+        await connection.disconnect(nowait=True)
+        await pool.release(connection)
+
+    try:
+        if await connection.can_read():  # see the sync driver's leases
+            await connection.disconnect(nowait=True)
+            await connection.connect()
+    except BaseException as error:
+        start(give_back, "give back")
+        if isinstance(error, (redis.RedisError, OSError)):
+            raise not_connected(error) from error
+        raise
+    writer: object = getattr(connection, "_writer", None)
+    if not isinstance(writer, asyncio.StreamWriter):
+        return TurnByTurn(connection, lambda: start(give_back, "give back"))
+    shared = SharedConnection(connection.socket_timeout)
+    shared.on_closed = lambda: start(give_back, "give back")
+    writer.transport.set_protocol(shared)
+    shared.connection_made(writer.transport)
+    return shared
+
+
+class TurnByTurn(Connection):
+    """A connection that tasks use one after another, through redis-py's methods.
+
+    Parameters:
+        connection: connected, and neither closed nor dirty.
+        on_closed: called once when it is closed.
+    """
+
+    def __init__(self, connection: RedisConnection, on_closed: Callable[[], object]) -> None:
+        super().__init__(connection.socket_timeout)
+        self._connection = connection
+        self._on_closed = on_closed
+        self._turn = asyncio.Lock()
+
+    async def exchange(self, commands: Sequence[Command], trace: list[Sent] | None = None) -> Sequence[Reply]:
+        """Send commands and wait for their replies."""
+        attempt = Incomplete("the connection was closed")
+        if trace is not None:
+            trace.append(attempt)
+        async with self._turn:
+            if not self.usable:
+                raise attempt
+            answers: list[Reply] = []
+            attempt.answers = answers
+            try:
+                data = [packed(command, self.wire.known) for command in commands]
+                attempt.sent = True
+                await self._connection.send_packed_command(data, check_health=False)
+                while len(answers) < len(commands):
+                    answers.append(await self._read())
+            except BaseException as error:
+                self.fail("an exchange was cut short")
+                if isinstance(error, (redis.RedisError, OSError)):
+                    attempt.reason = str(error)
+                    raise attempt from error
+                raise
+        return answers
+
+    async def _read(self) -> Reply:
+        # The infinite timeout is redis-py's way to say none; None would be the client's own.
+        timeout = float("inf") if self.timeout is None else self.timeout
+        try:
+            return await self._connection.read_response(disable_decoding=True, timeout=timeout)
+        except redis.ResponseError as error:
+            return error_reply(error)
+
+    def fail(self, reason: str) -> None:
+        """Close at once."""
+        del reason
+        if self.usable:
+            self.usable = False
+            self._on_closed()
+        self.on_progress()
+
+    def retire(self) -> None:
+        """Take no more requests; whoever has the turn ends it."""
+        self.fail("the connection was retired")
+
+    async def wait_closed(self) -> None:
+        """Wait for whoever has the turn."""
+        async with self._turn:
+            pass
