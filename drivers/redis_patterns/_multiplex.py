@@ -112,6 +112,8 @@ class Multiplexer:
         """Send commands in one write and give one reply for each; see `Transport`."""
         if blocks_for is not None:
             return await self._ask_alone(commands, blocks_for, trace)
+        if not commands:
+            return ()
         connection = self._connection
         while connection is None or not connection.usable or self._waiting or connection.full:
             connection = await self._connected()

@@ -13,6 +13,7 @@ import math
 import socket
 import struct
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -76,17 +77,20 @@ class Link:
         self.known: set[str] = set()
         self.used_at = 0.0
 
-    def ask(self, commands: Sequence[Command], blocks_for: float | None = None) -> Sequence[Reply]:
+    def ask(
+        self, commands: Sequence[Command], blocks_for: float | None = None, within: float | None = None
+    ) -> Sequence[Reply]:
         """Send commands in one write and give one reply for each.
 
         Parameters:
             commands: at least one.
             blocks_for: seconds for which the server may keep the answer back, on top of the timeout; 0 for ever.
+            within: seconds for all of it, whatever the timeout.
 
         Raises:
             Incomplete: the connection failed; it is closed.
         """
-        del blocks_for  # what has no socket has no timeout either
+        del blocks_for, within  # what has no socket has no timeout either
         answers: list[Reply] = []
         data = [_wire.packed(command, self.known) for command in commands]
         try:
@@ -142,13 +146,20 @@ class SocketLink(Link):
             sock.settimeout(None)
         self._limit(self._timeout)
 
-    def ask(self, commands: Sequence[Command], blocks_for: float | None = None) -> Sequence[Reply]:
+    def ask(
+        self, commands: Sequence[Command], blocks_for: float | None = None, within: float | None = None
+    ) -> Sequence[Reply]:
         """Send commands in one write and give one reply for each; see `Link.ask`."""
         sent = False
         answers: list[Reply] = []
+        special = blocks_for is not None or within is not None
         try:
-            if blocks_for is not None:
-                self._limit(None if blocks_for == 0 or self._timeout is None else blocks_for + self._timeout)
+            if special:
+                limit = self._timeout
+                if blocks_for is not None and limit is not None:
+                    limit = None if blocks_for == 0 else blocks_for + limit
+                ends_at = math.inf if within is None else time.monotonic() + within
+                self._limit(limit, ends_at)
             if len(commands) == 1:
                 data = _wire.packed(commands[0], self.known)
             else:
@@ -168,7 +179,9 @@ class SocketLink(Link):
                     if type(reply) is not PushNotification:
                         answers.append(reply)
                         missing -= 1
-            if blocks_for is not None:
+                if special and missing:
+                    self._limit(limit, ends_at)  # a server that answers in drops gets no more time
+            if special:
                 self._limit(self._timeout)
         except BaseException as error:
             self.connection.disconnect()  # see Link.ask
@@ -181,7 +194,11 @@ class SocketLink(Link):
         """Give the socket back the timeout that redis-py set."""
         self._sock.settimeout(self._timeout)
 
-    def _limit(self, timeout: float | None) -> None:
+    def _limit(self, timeout: float | None, ends_at: float = math.inf) -> None:
+        """Set how long a read or a write may take: `timeout`, and not beyond `ends_at` on the monotonic clock."""
+        if ends_at != math.inf:
+            left = max(0.0, ends_at - time.monotonic())
+            timeout = left if timeout is None else min(timeout, left)
         if self._in_kernel:
             # 0 is "no timeout"; what is shorter than a microsecond must not become that.
             microseconds = 0 if timeout is None else max(1, round(timeout * 1_000_000))
@@ -189,7 +206,7 @@ class SocketLink(Link):
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
         else:
-            self._sock.settimeout(timeout)
+            self._sock.settimeout(None if timeout is None else max(timeout, 1e-6))
 
 
 class Leases:
@@ -211,7 +228,9 @@ class Leases:
         self._review_at = clock() + _IDLE
         self._closed = False
 
-    def ask(self, commands: Sequence[Command], blocks_for: float | None) -> Sequence[Reply]:
+    def ask(
+        self, commands: Sequence[Command], blocks_for: float | None, within: float | None = None
+    ) -> Sequence[Reply]:
         """Send commands in one write, on a connection that rests or on a new one, and give one reply for each.
 
         The way of every plan, so it is written for speed: what is rare is in methods of its own.
@@ -224,6 +243,8 @@ class Leases:
         now = self._clock()
         if now >= self._review_at:
             self._review(now)
+        if not commands:
+            return ()
         link = None
         try:
             try:
@@ -234,7 +255,7 @@ class Leases:
                 stale, link = link, None
                 self._discard(stale)
                 link = self._lease()
-            answers = link.ask(commands, blocks_for)
+            answers = link.ask(commands, blocks_for, within)
         except BaseException:
             if link is not None:
                 self._discard(link)
@@ -336,7 +357,10 @@ def not_connected(error: Exception) -> Incomplete | CommandFailed:
     """Give the outcome of an attempt for which redis-py made no connection."""
     # Some refusals of the handshake are connection errors in redis-py. A password that is wrong stays wrong, so those
     # are the caller's; a server that is loading, or full, may have room in a moment.
+    # redis.asyncio makes a connection error of some that are final, and keeps them as its cause.
     final = (redis.ResponseError, redis.AuthenticationError)
+    if isinstance(error.__cause__, final):
+        error = error.__cause__
     if isinstance(error, final):
         reply = error_reply(error)
         return CommandFailed("connect", reply.code, reply.message)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+import math
 import os
 import random
 import threading
@@ -40,6 +41,7 @@ from redis_patterns_core import validate
 from redis_patterns_core.errors import (
     CommandFailed,
     ConfigurationError,
+    DeadlineExceeded,
     DriverClosed,
     LockLost,
     LockNotAcquired,
@@ -163,20 +165,25 @@ class Driver:
 
     # Running
 
-    def run(self, step: Plan[T] | Flow[T]) -> T:
+    def run(self, step: Plan[T] | Flow[T], *, timeout: Duration | None = None) -> T:
         """Run a plan or a flow and give its result.
 
         Parameters:
             step: what a pattern's method gave; a plan is one round trip, a flow says how many.
+            timeout: seconds, or a timedelta, for all of it. Dialling a new connection keeps the client's own
+                ``socket_connect_timeout``, and a function that a flow calls is not interrupted.
 
         Raises:
-            Unreachable: no connection could be had within ``retry_for``; nothing was sent.
-            OutcomeUnknown: it was sent, no answer came, and it must not be sent twice (or that failed too).
+            Unreachable: no connection could be had within ``retry_for`` or the timeout; nothing was sent.
+            OutcomeUnknown: it was sent, no answer came (in time), and it must not be sent twice, or that failed too.
+            DeadlineExceeded: a flow was not over within the timeout; what it deferred has run.
             CommandFailed: Redis answered with an error.
             DecodeError: the stored data is not what the pattern writes.
             DriverClosed: the driver was closed.
             TypeError: `step` is neither a plan nor a flow, or a flow calls a coroutine function.
         """
+        if timeout is not None:
+            return self._run_until(step, self._clock() + validate.milliseconds("timeout", timeout) / 1000)
         if isinstance(step, Plan):
             try:
                 answers = self._ask(step.commands, step.blocks_for)
@@ -276,16 +283,26 @@ class Driver:
 
     # Plans
 
-    def _finish(self, plan: Plan[Any], attempt: Incomplete) -> Sequence[Reply]:
+    def _finish(self, plan: Plan[Any], attempt: Incomplete, ends_at: float = math.inf) -> Sequence[Reply]:
         """Bring a plan to its replies whose first attempt was not enough, as `Execution` decides."""
-        execution = Execution(plan, give_up_at=self._clock() + self._retry_for, backoff=_BACKOFF)
+        execution = Execution(plan, give_up_at=min(self._clock() + self._retry_for, ends_at), backoff=_BACKOFF)
         while (delay := execution.after(attempt, now=self._clock(), chance=random.random())) is not None:
             self._sleep(delay)
+            within = None if ends_at == math.inf else ends_at - self._clock()
             try:
-                attempt = Incomplete(answers=self._ask(execution.commands, plan.blocks_for))
+                attempt = Incomplete(answers=self._ask(execution.commands, plan.blocks_for, within))
             except Incomplete as again:
                 attempt = again
         return execution.replies
+
+    def _run_until(self, step: Plan[T] | Flow[T], ends_at: float) -> T:
+        if isinstance(step, Flow):
+            return self._run_flow(step, self._sleep, ends_at)
+        try:
+            answers = self._ask(step.commands, step.blocks_for, max(0.0, ends_at - self._clock()))
+        except Incomplete as attempt:
+            answers = self._finish(step, attempt, ends_at)
+        return step.parse(answers)
 
     def _forget(self) -> None:
         """Forget what belongs to the parent process, after a fork: its sockets, threads and locks."""
@@ -296,12 +313,12 @@ class Driver:
 
     # Flows
 
-    def _run_flow(self, flow: Flow[T], sleep: Callable[[float], None]) -> T:
+    def _run_flow(self, flow: Flow[T], sleep: Callable[[float], None], ends_at: float = math.inf) -> T:
         steps = flow.steps()
         deferred: list[Defer] = []
         failed = True
         try:
-            result = self._walk(steps, deferred, sleep)
+            result = self._walk(flow, steps, deferred, sleep, ends_at)
             failed = False
             return result
         finally:
@@ -310,7 +327,9 @@ class Driver:
                 if failed or not defer.on_error_only:
                     self._clean_up(defer.plan)
 
-    def _walk(self, steps: Steps[T], deferred: list[Defer], sleep: Callable[[float], None]) -> T:
+    def _walk(
+        self, flow: Flow[T], steps: Steps[T], deferred: list[Defer], sleep: Callable[[float], None], ends_at: float
+    ) -> T:
         try:
             step = next(steps)
             while True:
@@ -318,24 +337,27 @@ class Driver:
                     deferred.append(step)
                     step = steps.send(None)
                     continue
+                failure = value = None
                 try:
-                    value = self._perform(step, sleep)
+                    value = self._perform(step, sleep, ends_at)
                 except Exception as error:  # noqa: BLE001  the flow decides what to make of it
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(value)
+                    failure = error
+                if ends_at != math.inf and self._clock() >= ends_at:
+                    # Not thrown into the flow, which might catch it and go on.
+                    raise DeadlineExceeded(f"{flow.name} was not over within its timeout") from failure
+                step = steps.send(value) if failure is None else steps.throw(failure)
         except StopIteration as stop:
             result: T = stop.value
             return result
 
-    def _perform(self, step: Step, sleep: Callable[[float], None]) -> Any:
+    def _perform(self, step: Step, sleep: Callable[[float], None], ends_at: float = math.inf) -> Any:
         match step:
             case Plan():
-                return self.run(step)
+                return self.run(step) if ends_at == math.inf else self._run_until(step, ends_at)
             case Flow():
-                return self._run_flow(step, sleep)
+                return self._run_flow(step, sleep, ends_at)
             case Sleep():
-                sleep(max(0.0, step.seconds))
+                sleep(max(0.0, min(step.seconds, ends_at - self._clock())))
             case Now():
                 return self._clock()
             case Call():

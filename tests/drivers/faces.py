@@ -1,0 +1,171 @@
+"""One shape for all drivers, so that each conformance test is written once.
+
+A test is an async function that gets a `Face`. The asyncio and trio drivers have that shape already; the sync driver's
+calls go to threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import anyio
+import anyio.to_thread
+import fakeredis
+import redis
+import redis.asyncio
+
+import redis_patterns.asyncio
+import redis_patterns.sync
+import redis_patterns.trio
+from redis_patterns import Duration, Flow, Held, Lock, Plan
+
+T = TypeVar("T")
+
+
+class Face(Protocol):
+    """What every driver can do."""
+
+    async def run(self, step: Plan[T] | Flow[T], *, timeout: Duration | None = None) -> T: ...
+    def hold(
+        self, lock: Lock, *, wait: Duration | None = 5, renew: bool = True
+    ) -> AbstractAsyncContextManager[Held]: ...
+    async def close(self, grace: Duration = 5) -> None: ...
+
+
+class SyncFace:
+    """The sync driver, each call in a thread."""
+
+    def __init__(self, driver: redis_patterns.sync.Driver) -> None:
+        self.driver = driver
+        # As many threads as a test wants: a blocked one must not keep others waiting for a place.
+        self._threads = anyio.CapacityLimiter(256)
+
+    async def run(self, step: Plan[T] | Flow[T], *, timeout: Duration | None = None) -> T:
+        return await anyio.to_thread.run_sync(lambda: self.driver.run(step, timeout=timeout), limiter=self._threads)
+
+    @contextlib.asynccontextmanager
+    async def hold(self, lock: Lock, *, wait: Duration | None = 5, renew: bool = True) -> AsyncGenerator[Held]:
+        manager = self.driver.hold(lock, wait=wait, renew=renew)
+        held = await anyio.to_thread.run_sync(manager.__enter__, limiter=self._threads)
+        try:
+            yield held
+        except BaseException as error:
+            kind, traceback, caught = type(error), error.__traceback__, error
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(lambda: manager.__exit__(kind, caught, traceback))
+            raise
+        else:
+            await anyio.to_thread.run_sync(lambda: manager.__exit__(None, None, None), limiter=self._threads)
+
+    async def close(self, grace: Duration = 5) -> None:
+        await anyio.to_thread.run_sync(self.driver.close, grace)
+
+
+Maker = Callable[[str, dict[str, Any]], AbstractAsyncContextManager[Face]]
+
+
+@contextlib.asynccontextmanager
+async def _sync(url: str, options: dict[str, Any]) -> AsyncGenerator[Face]:
+    face = SyncFace(redis_patterns.sync.Driver.connect(url, **options))
+    try:
+        yield face
+    finally:
+        with anyio.CancelScope(shield=True):
+            await face.close(0)
+
+
+@contextlib.asynccontextmanager
+async def _sync_embedded(url: str, options: dict[str, Any]) -> AsyncGenerator[Face]:
+    own, rest = _split(options)
+    with redis.Redis.from_url(url, protocol=2, decode_responses=True, **rest) as client:
+        face = SyncFace(redis_patterns.sync.Driver(client, **own))
+        try:
+            yield face
+        finally:
+            with anyio.CancelScope(shield=True):
+                await face.close(0)
+
+
+@contextlib.asynccontextmanager
+async def _sync_memory(_: str, options: dict[str, Any]) -> AsyncGenerator[Face]:
+    own, _rest = _split(options)
+    with fakeredis.FakeRedis() as client:
+        face = SyncFace(redis_patterns.sync.Driver(client, **own))
+        try:
+            yield face
+        finally:
+            with anyio.CancelScope(shield=True):
+                await face.close(0)
+
+
+def _asyncio(url: str, options: dict[str, Any]) -> AbstractAsyncContextManager[Face]:
+    return redis_patterns.asyncio.Driver.connect(url, **options)
+
+
+def _asyncio_resp2(url: str, options: dict[str, Any]) -> AbstractAsyncContextManager[Face]:
+    return redis_patterns.asyncio.Driver.connect(url, protocol=2, **options)
+
+
+@contextlib.asynccontextmanager
+async def _asyncio_embedded(url: str, options: dict[str, Any]) -> AsyncGenerator[Face]:
+    own, rest = _split(options)
+    async with (
+        redis.asyncio.Redis.from_url(url, decode_responses=True, **rest) as client,
+        redis_patterns.asyncio.Driver(client, **own) as driver,
+    ):
+        yield driver
+
+
+@contextlib.asynccontextmanager
+async def _asyncio_memory(_: str, options: dict[str, Any]) -> AsyncGenerator[Face]:
+    own, _rest = _split(options)
+    async with fakeredis.FakeAsyncRedis() as client, redis_patterns.asyncio.Driver(client, **own) as driver:
+        yield driver
+
+
+def _trio(url: str, options: dict[str, Any]) -> AbstractAsyncContextManager[Face]:
+    return redis_patterns.trio.Driver.connect(url, **options)
+
+
+def _trio_resp2(url: str, options: dict[str, Any]) -> AbstractAsyncContextManager[Face]:
+    return redis_patterns.trio.Driver.connect(url, protocol=2, **options)
+
+
+def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tell a driver's own options from its client's."""
+    own = {name: value for name, value in options.items() if name in {"retry_for", "on_background_error"}}
+    return own, {name: value for name, value in options.items() if name not in own}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A driver in one of its forms.
+
+    Parameters:
+        name: what the test's id says.
+        backend: the event loop that the test runs on.
+        make: opens it on a URL.
+        memory: whether it has a server of its own in memory, and the URL does not matter.
+    """
+
+    name: str
+    backend: str
+    make: Maker
+    memory: bool = False
+
+
+KINDS = [
+    Kind("sync", "asyncio", _sync),
+    Kind("sync-embedded", "asyncio", _sync_embedded),
+    Kind("sync-memory", "asyncio", _sync_memory, memory=True),
+    Kind("asyncio", "asyncio", _asyncio),
+    Kind("asyncio-resp2", "asyncio", _asyncio_resp2),
+    Kind("asyncio-embedded", "asyncio", _asyncio_embedded),
+    Kind("asyncio-memory", "asyncio", _asyncio_memory, memory=True),
+    Kind("trio", "trio", _trio),
+    Kind("trio-resp2", "trio", _trio_resp2),
+]
