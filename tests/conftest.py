@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 
 import pytest
 
 from redis_patterns.testing import Server, ServerNotFound, server
+
+# Before fakeredis, which loads its Lua with all symbols open to what is loaded later: a second Lua would then use the
+# first one's functions, and crash.
+for _lua in ("lupa.lua51", "lupa.lua54"):
+    importlib.import_module(_lua)
 
 
 def pytest_report_header() -> str:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, Union
+from typing import Any, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, Union, overload
 
 from redis_patterns_core.plan import Plan
 
@@ -130,7 +130,12 @@ class Call(Generic[T_co]):
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(hash=False)
 
-    def __init__(self, function: Callable[P, T_co | Awaitable[T_co]], /, *args: P.args, **kwargs: P.kwargs) -> None:
+    # Coroutine functions first, or a plain function's result could stand for any awaitable.
+    @overload
+    def __init__(self: Call[T], function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+    @overload
+    def __init__(self: Call[T], function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+    def __init__(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         object.__setattr__(self, "function", function)
         object.__setattr__(self, "args", args)
         object.__setattr__(self, "kwargs", kwargs)

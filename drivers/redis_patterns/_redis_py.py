@@ -153,12 +153,13 @@ class SocketLink(Link):
         sent = False
         answers: list[Reply] = []
         special = blocks_for is not None or within is not None
+        limit, ends_at = self._timeout, math.inf
         try:
             if special:
-                limit = self._timeout
                 if blocks_for is not None and limit is not None:
                     limit = None if blocks_for == 0 else blocks_for + limit
-                ends_at = math.inf if within is None else time.monotonic() + within
+                if within is not None:
+                    ends_at = time.monotonic() + within
                 self._limit(limit, ends_at)
             if len(commands) == 1:
                 data = _wire.packed(commands[0], self.known)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import redis_patterns
+import redis_patterns_core
+
+CORE = sorted(module.name for module in pkgutil.iter_modules(redis_patterns_core.__path__))
+
+
+def test_the_front_door_is_the_core() -> None:
+    """``redis_patterns`` offers the core's public names, the same objects, and nothing else."""
+    assert redis_patterns.__all__ == redis_patterns_core.__all__
+    for name in redis_patterns.__all__:
+        assert getattr(redis_patterns, name) is getattr(redis_patterns_core, name)
+
+
+def test_the_public_names_are_sorted_and_exist() -> None:
+    """``__all__`` is complete: what it names exists, and what the package imports for users it names."""
+    names = redis_patterns_core.__all__
+    assert names == sorted(set(names))
+    tree = ast.parse(Path(redis_patterns_core.__file__).read_text())
+    imported = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert imported == set(names)
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_a_module_says_what_it_offers(name: str) -> None:
+    """Each module of the core has an ``__all__`` of things that are its own."""
+    module = importlib.import_module(f"redis_patterns_core.{name}")
+    assert len(module.__all__) == len(set(module.__all__))
+    for public in module.__all__:
+        thing = getattr(module, public)
+        if (inspect.isclass(thing) and thing is not object) or inspect.isfunction(thing):
+            assert thing.__module__ == module.__name__
+
+
+@pytest.mark.parametrize("name", redis_patterns.__all__)
+def test_what_is_public_is_documented(name: str) -> None:
+    """Every public class and function, and each public method of a class, has a docstring."""
+    thing = getattr(redis_patterns, name)
+    if not (inspect.isclass(thing) or inspect.isfunction(thing)):
+        return
+    assert inspect.getdoc(thing), name
+    if inspect.isclass(thing) and thing.__module__.startswith("redis_patterns"):
+        for method, function in vars(thing).items():
+            if inspect.isfunction(function) and not method.startswith("_"):
+                assert inspect.getdoc(function), f"{name}.{method}"
+
+
+@pytest.mark.parametrize("driver", ["sync", "asyncio", "trio"])
+def test_a_driver_module_offers_its_driver(driver: str) -> None:
+    """Each driver module has one public name."""
+    module = importlib.import_module(f"redis_patterns.{driver}")
+    assert module.__all__ == ["Driver"]
+    assert inspect.getdoc(module.Driver.connect)

@@ -1,0 +1,102 @@
+"""What type checkers make of the public interface; never run, checked by mypy and pyright with the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import assert_type
+
+import redis_patterns.asyncio
+import redis_patterns.sync
+import redis_patterns.trio
+from redis_patterns import (
+    Call,
+    Decision,
+    Entry,
+    Flow,
+    Leaderboard,
+    Lease,
+    Lock,
+    Now,
+    Plan,
+    Steps,
+    TokenBucket,
+    batch,
+    flow,
+)
+
+limiter = TokenBucket("api", capacity=10, refill_rate=1)
+board = Leaderboard("weekly")
+lock = Lock("order")
+
+
+def plans() -> None:
+    assert_type(limiter.hit("a"), Plan[Decision])
+    assert_type(board.top(3), Plan[list[Entry]])
+    assert_type(board.rank("a"), Plan[int | None])
+    assert_type(board.top(3).map(len), Plan[int])
+    assert_type(batch(), Plan[tuple[()]])
+    assert_type(batch(limiter.hit("a")), Plan[tuple[Decision]])
+    assert_type(batch(limiter.hit("a"), board.top(3)), Plan[tuple[Decision, list[Entry]]])
+    six = batch(board.count(), board.score("a"), board.add("a", 1), board.remove("a"), board.top(1), lock.acquire())
+    assert_type(six, Plan[tuple[int, float | None, None, bool, list[Entry], Lease | None]])
+    assert_type(batch(*(board.score(name) for name in "abc")), Plan[tuple[float | None, ...]])
+
+
+def with_sync(redis: redis_patterns.sync.Driver) -> None:
+    assert_type(redis.run(limiter.hit("a")), Decision)
+    assert_type(redis.run(batch(limiter.hit("a"), board.top(3))), tuple[Decision, list[Entry]])
+    assert_type(redis.run(double(2)), float)
+    with redis.hold(lock, wait=1) as held:
+        assert_type(held.lost, bool)
+
+
+async def with_asyncio(redis: redis_patterns.asyncio.Driver) -> None:
+    assert_type(await redis.run(batch(limiter.hit("a"), board.top(3))), tuple[Decision, list[Entry]])
+    assert_type(await redis.run(double(2), timeout=1), float)
+    async with redis.hold(lock) as held:
+        held.check()
+
+
+async def with_trio(redis: redis_patterns.trio.Driver) -> None:
+    assert_type(await redis.run(limiter.hit("a")), Decision)
+    async with redis_patterns.trio.Driver.connect("redis://localhost") as made:
+        assert_type(made, redis_patterns.trio.Driver)
+
+
+def plain(text: str, *, times: int) -> int:
+    return len(text) * times
+
+
+async def coroutine(text: str) -> bytes:
+    return text.encode()
+
+
+def awaitable(text: str) -> Awaitable[float]:
+    raise NotImplementedError(text)
+
+
+@flow
+def double(number: int) -> Steps[float]:
+    assert_type((yield from board.score("a")), float | None)
+    assert_type((yield from batch(board.count(), board.top(1))), tuple[int, list[Entry]])
+    assert_type((yield from Now()), float)
+    assert_type((yield from Call(plain, "x", times=2)), int)
+    assert_type((yield from Call(coroutine, "x")), bytes)
+    assert_type((yield from Call(awaitable, "x")), float)
+    assert_type((yield from lock.wait_for(1)), Lease | None)
+    return number * 2.0
+
+
+assert_type(double(2), Flow[float])
+
+
+def wrong(redis: redis_patterns.sync.Driver) -> None:
+    """Each line is an error, and the comment is checked to be needed."""
+    redis.run("GET x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    redis.run(limiter.hit)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    limiter.hit(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    TokenBucket("api", 10, 1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    limiter.capacity = 5  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    batch(limiter.hit("a"), double(1))  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    Call(plain, 7, times=2)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    limiter.hit("a").name = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
