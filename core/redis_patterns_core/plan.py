@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeAlias, TypeVar, overload
 
 from redis_patterns_core.errors import ConfigurationError
+from redis_patterns_core.keys import slot
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.value import value
 
@@ -87,7 +88,13 @@ class Script:
         return cls(name, source.decode())
 
     def __call__(self, keys: Sequence[str], *args: Argument) -> Command:
-        """Give the command that calls this script with its keys and arguments."""
+        """Give the command that calls this script with its keys and arguments.
+
+        Raises:
+            ConfigurationError: keys in different hash slots, which no node of a cluster could serve together.
+        """
+        if len(keys) > 1 and len({slot(key) for key in keys}) > 1:
+            raise ConfigurationError(f"keys of {self.name} must be in one hash slot, so they need one hash tag")
         return Command(("EVALSHA", self.sha, len(keys), *keys, *args), self)
 
 

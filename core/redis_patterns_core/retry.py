@@ -17,7 +17,10 @@ from redis_patterns_core.errors import CommandFailed, OutcomeUnknown, Unreachabl
 from redis_patterns_core.plan import Command, Effect, Plan
 from redis_patterns_core.replies import ErrorReply, Reply
 
-__all__ = ["Backoff", "Execution", "Incomplete"]
+__all__ = ["MISSING", "Backoff", "Execution", "Incomplete"]
+
+MISSING: Reply = object()
+"""Stands for the reply of a command that has none."""
 
 _REFUSALS = frozenset({
     "NOSCRIPT",  # the script has to be sent first
@@ -26,6 +29,8 @@ _REFUSALS = frozenset({
     "MASTERDOWN",  # a replica without its primary
     "CLUSTERDOWN",  # no quorum
     "TRYAGAIN",  # a slot between two nodes
+    "MOVED",  # a slot that is elsewhere, or was, while nodes disagree
+    "ASK",  # the same, for one key
     "BUSY",  # somebody's slow script runs
 })  # fmt: skip
 
@@ -58,7 +63,7 @@ class Incomplete(Exception):
     Parameters:
         reason: what went wrong with the connection; empty when every command was answered, some with an error.
         sent: whether a byte may have left without an answer.
-        answers: the replies that came, in order.
+        answers: the replies that came, in order; where others came after one that did not, `MISSING` stands for it.
     """
 
     def __init__(self, reason: str = "", *, sent: bool = False, answers: Sequence[Reply] = ()) -> None:
@@ -84,7 +89,7 @@ class Execution:
         self._pending: Sequence[int] = range(len(plan.commands))
         self._attempts = 0
         self._unknown = False
-        self.replies: list[Reply] = [_MISSING] * len(plan.commands)
+        self.replies: list[Reply] = [MISSING] * len(plan.commands)
         """One for each command, once `after` gave ``None``."""
 
     @property
@@ -111,10 +116,11 @@ class Execution:
         plan = self._plan
         self._attempts += 1
         for place, reply in zip(self._pending, attempt.answers, strict=False):
-            self.replies[place] = reply
+            if reply is not MISSING:
+                self.replies[place] = reply
         self._pending = [place for place in self._pending if _unanswered(self.replies[place])]
         if self._pending:
-            missing = any(self.replies[place] is _MISSING for place in self._pending)
+            missing = any(self.replies[place] is MISSING for place in self._pending)
             if missing and attempt.sent:
                 self._unknown = True
                 if plan.effect is Effect.ONCE:
@@ -132,11 +138,8 @@ class Execution:
         return None
 
 
-_MISSING = object()
-
-
 def _unanswered(reply: Reply) -> bool:
-    return reply is _MISSING or (isinstance(reply, ErrorReply) and reply.code in _REFUSALS)
+    return reply is MISSING or (isinstance(reply, ErrorReply) and reply.code in _REFUSALS)
 
 
 def _forgotten(reply: Reply) -> bool:

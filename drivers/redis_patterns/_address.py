@@ -23,6 +23,75 @@ _CERTIFICATES = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What a URL and options name.
+
+    Parameters:
+        url, options: of the server; with sentinels its host and port do not count.
+        cluster: whether it is a node of a cluster.
+        sentinels: hosts and ports of Sentinels; empty for none.
+        service_name: what they call the primary.
+        sentinel_kwargs: options of the connections to them.
+    """
+
+    url: str = field(repr=False)
+    options: dict[str, Any] = field(repr=False)
+    cluster: bool = False
+    sentinels: Sequence[tuple[str, int]] = ()
+    service_name: str = ""
+    sentinel_kwargs: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
+
+    @classmethod
+    def parse(cls, url: str, options: dict[str, Any]) -> Target:
+        """Read what concerns neither the server's address nor its handshake.
+
+        Parameters:
+            url: of one server, or ``redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/service_name[/db]``,
+                or ``rediss+sentinel://`` for TLS to the primary.
+            options: ``cluster=True``; or ``sentinels``, ``service_name`` and ``sentinel_kwargs``, which are redis-py's
+                names; the others are the server's.
+
+        Raises:
+            ConfigurationError: something that does not go together; the message shows no part of the URL.
+        """
+        rest = dict(options)
+        cluster = rest.pop("cluster", False)
+        sentinels = rest.pop("sentinels", ())
+        service = rest.pop("service_name", "")
+        sentinel_kwargs: dict[str, Any] = rest.pop("sentinel_kwargs", None) or {}
+        scheme, separator, tail = url.partition("+sentinel://") if isinstance(url, str) else ("", "", "")
+        if separator:
+            netloc, _, path = tail.partition("/")
+            credentials, at, hosts = netloc.rpartition("@")
+            path, question, query = path.partition("?")
+            service, _, db = path.partition("/")
+            sentinels = [_host_and_port(host) for host in hosts.split(",")]
+            url = f"{scheme}://{credentials}{at}localhost/{db}{question}{query}"
+        if bool(sentinels) != bool(service):
+            raise ConfigurationError(
+                "sentinels and service_name must be given together: which primary, and who knows it"
+            )
+        if cluster and sentinels:
+            raise ConfigurationError("cluster must not be given together with sentinels")
+        try:
+            hosts_and_ports = [(str(host), int(port)) for host, port in sentinels]
+        except (TypeError, ValueError):
+            raise ConfigurationError("sentinels must be pairs of a host and a port") from None
+        return cls(url, rest, bool(cluster), hosts_and_ports, service, sentinel_kwargs)
+
+    @property
+    def address(self) -> Address:
+        """The server's address."""
+        return Address.parse(self.url, self.options)
+
+    def sentinel_addresses(self) -> list[Address]:
+        """Give the addresses of the Sentinels; timeouts are the server's unless they have their own."""
+        timeouts = {name: value for name, value in self.options.items() if name.startswith("socket_")}
+        options = {**timeouts, **self.sentinel_kwargs}
+        return [Address.parse(f"redis://{host}:{port}", options) for host, port in self.sentinels]
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """A server, and what a connection to it needs.
 
@@ -117,6 +186,13 @@ class Address:
         for reply in replies[: len(first)]:
             _accepted(reply)
         _accepted(replies[-1] if self.db else None)
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":") if ":" in text.rpartition("]")[2] else (text, "", "26379")
+    if not host or not port.isdecimal():
+        raise ConfigurationError("url must name each Sentinel as host or host:port")
+    return host.strip("[]"), int(port)
 
 
 def _command(*args: Argument) -> Command:

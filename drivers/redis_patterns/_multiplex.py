@@ -7,17 +7,19 @@ way; connections of their own for plans that block; closing. How a connection re
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import random
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
 from redis_patterns._address import Address
 from redis_patterns._async import BACKOFF, Sent, Task
 from redis_patterns._wire import Wire
+from redis_patterns_core import replies
 from redis_patterns_core.errors import CommandFailed, DriverClosed
 from redis_patterns_core.plan import Command
 from redis_patterns_core.replies import ErrorReply, Reply
@@ -289,6 +291,51 @@ async def greeted(address: Address, open_socket: Callable[[Address], Awaitable[C
             raise Incomplete(f"{address}: {error.reason}") from error
         raise
     return connection
+
+
+async def greeted_primary(
+    address: Address,
+    sentinels: Sequence[Address],
+    service_name: str,
+    open_socket: Callable[[Address], Awaitable[Connection]],
+) -> Connection:
+    """Ask Sentinels for the primary, open a connection to it and greet it.
+
+    Parameters:
+        address: the primary's, but for host and port.
+        sentinels: the first that answers is believed.
+        service_name: what they call the primary.
+        open_socket: as for `greeted`.
+
+    Raises:
+        Incomplete, CommandFailed: as `greeted`, or no Sentinel knows the primary, or it is none yet.
+    """
+    reason = ""
+    for sentinel in sentinels:
+        try:
+            asked = await greeted(sentinel, open_socket)
+            try:
+                (reply,) = await asked.exchange([Command(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service_name))])
+            finally:
+                asked.fail("the Sentinel has answered")
+            if not isinstance(reply, list):
+                reason = f"{sentinel}: knows no primary called {service_name}"
+                continue
+            host, port = replies.array(cast("Reply", reply), 2)
+            connection = await greeted(
+                dataclasses.replace(address, path=None, host=replies.text(host), port=int(replies.text(port))),
+                open_socket,
+            )
+        except (Incomplete, CommandFailed) as error:
+            reason = str(error)
+            continue
+        # A Sentinel may not have noticed yet, and a primary that was demoted still answers.
+        role = (await connection.exchange([Command(("ROLE",))]))[0]
+        if isinstance(role, ErrorReply) or replies.array(role)[0] == b"master":
+            return connection
+        connection.fail("it is no primary")
+        reason = f"{host!r}:{port!r} is no primary"
+    raise Incomplete(f"no Sentinel leads to the primary {service_name}: {reason}")
 
 
 def _nothing() -> None:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import redis
+from redis.exceptions import RedisClusterException
 
 from redis_patterns._async import Sent
 from redis_patterns._asyncio import SharedConnection
 from redis_patterns._multiplex import Connection
 from redis_patterns._redis_py import error_reply, not_connected
 from redis_patterns._wire import packed
+from redis_patterns_core.cluster import Node
 from redis_patterns_core.plan import Command
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Incomplete
@@ -40,6 +42,59 @@ class Pool(Protocol):
 
     async def get_connection(self) -> RedisConnection: ...
     async def release(self, connection: RedisConnection) -> None: ...
+
+
+class ClusterClient:
+    """A ``redis.asyncio.RedisCluster``: where its nodes are, and their connections.
+
+    Parameters:
+        client: the user's.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def nodes(self) -> list[Node]:
+        """Give the nodes that it knows.
+
+        Raises:
+            Incomplete: it cannot reach any.
+        """
+        try:
+            await self._client.initialize()
+        except (redis.RedisError, RedisClusterException, OSError) as error:
+            raise not_connected(error) from error
+        return [Node(node.host, int(node.port)) for node in self._client.get_nodes()]
+
+    def pool(self, node: Node) -> Pool:
+        """Give the connections of a node."""
+        return _NodePool(self._client, node)
+
+
+class _NodePool:
+    def __init__(self, client: Any, node: Node) -> None:
+        self._client = client
+        self._node = node
+        self._found: Any = None
+
+    async def get_connection(self) -> RedisConnection:
+        host, port = self._node.host, self._node.port
+        self._found = self._client.get_node(host=host, port=port)
+        if self._found is None:
+            await self._client.nodes_manager.initialize()
+            self._found = self._client.get_node(host=host, port=port)
+        if self._found is None:
+            raise redis.ConnectionError(f"{self._node}: a node that the cluster does not list")
+        connection = self._found.acquire_connection()
+        try:
+            await connection.connect()
+        except BaseException:
+            self._found.release(connection)
+            raise
+        return cast("RedisConnection", connection)
+
+    async def release(self, connection: RedisConnection) -> None:
+        self._found.release(connection)
 
 
 async def take_over(pool: Pool, start: Callable[[Callable[[], Awaitable[None]], str], object]) -> Connection:

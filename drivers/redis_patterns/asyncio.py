@@ -22,11 +22,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, Self
 
-from redis_patterns._address import Address
-from redis_patterns._async import AsyncDriver
+import redis.asyncio
+
+from redis_patterns._address import Target
+from redis_patterns._async import AsyncDriver, Transport
 from redis_patterns._asyncio import open_socket
-from redis_patterns._multiplex import Multiplexer, greeted
-from redis_patterns._redis_asyncio import take_over
+from redis_patterns._cluster import Cluster, transport_to
+from redis_patterns._multiplex import Multiplexer
+from redis_patterns._redis_asyncio import ClusterClient, Pool, take_over
 from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.flow import Flow
 from redis_patterns_core.plan import Plan
@@ -36,9 +39,9 @@ __all__ = ["Driver"]
 
 
 class _Client(Protocol):
-    """A redis.asyncio client with one pool: ``Redis``, a Sentinel's ``master_for``, fakeredis' ``FakeAsyncRedis``."""
+    """A redis.asyncio client: ``Redis``, ``RedisCluster``, a Sentinel's ``master_for``, or fakeredis'."""
 
-    connection_pool: Any
+    async def aclose(self) -> None: ...
 
 
 class Driver(AsyncDriver):
@@ -49,14 +52,14 @@ class Driver(AsyncDriver):
     used: what is sent again is decided by each plan's `Effect`. `connect` needs no client.
 
     Parameters:
-        client: a ``redis.asyncio.Redis``, or a Sentinel's ``master_for``. It stays the caller's: closing the driver
-            gives the connection back and leaves the client open.
+        client: a ``redis.asyncio.Redis``, a ``redis.asyncio.RedisCluster``, or a Sentinel's ``master_for``. It stays
+            the caller's: closing the driver gives the connection back and leaves the client open.
         retry_for: seconds, or a timedelta, for which a plan that may be sent (again) is tried before it fails.
         on_background_error: called with the flow or plan and the exception when a spawned flow or a clean-up fails; by
             default it is logged to ``redis_patterns``.
 
     Raises:
-        ConfigurationError: a client without a connection pool of its own, or a duration that is not allowed.
+        ConfigurationError: something that is no such client, or a duration that is not allowed.
     """
 
     def __init__(
@@ -66,17 +69,16 @@ class Driver(AsyncDriver):
         retry_for: Duration = 3,
         on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
     ) -> None:
+        transport: Transport
         pool: Any = getattr(client, "connection_pool", None)
-        if not inspect.iscoroutinefunction(getattr(pool, "get_connection", None)):
-            raise ConfigurationError(
-                f"client must be a redis.asyncio client with one connection pool, not {type(client).__name__}"
-            )
-        super().__init__(
-            Multiplexer(lambda: take_over(pool, _start), _start, time.monotonic),
-            retry_for=retry_for,
-            on_background_error=on_background_error,
-            clock=time.monotonic,
-        )
+        if isinstance(client, redis.asyncio.RedisCluster):
+            cluster = ClusterClient(client)
+            transport = Cluster(cluster.nodes, lambda node: _taking(cluster.pool(node)), time.monotonic)
+        elif inspect.iscoroutinefunction(getattr(pool, "get_connection", None)):
+            transport = _taking(pool)
+        else:
+            raise ConfigurationError(f"client must be a redis.asyncio client, not {type(client).__name__}")
+        super().__init__(transport, retry_for=retry_for, on_background_error=on_background_error, clock=time.monotonic)
 
     @classmethod
     def connect(
@@ -90,18 +92,19 @@ class Driver(AsyncDriver):
         """Make a driver; no connection is opened yet.
 
         Parameters:
-            url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path?db=0``.
+            url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path?db=0``, or
+                ``redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/service_name[/db]``.
             retry_for, on_background_error: as for the class.
-            options: see `Address.parse`; the same names as redis-py's.
+            options: ``cluster=True`` for a cluster of which the URL names a node; ``sentinels``, ``service_name`` and
+                ``sentinel_kwargs``; else see `Address.parse`; the same names as redis-py's.
 
         Raises:
             ConfigurationError: a URL or an option that is not allowed; the message shows no part of the URL.
         """
-        address = Address.parse(url, options)
         driver = cls.__new__(cls)
         AsyncDriver.__init__(
             driver,
-            Multiplexer(lambda: greeted(address, open_socket), _start, time.monotonic),
+            transport_to(Target.parse(url, options), open_socket, _start, time.monotonic),
             retry_for=retry_for,
             on_background_error=on_background_error,
             clock=time.monotonic,
@@ -110,6 +113,10 @@ class Driver(AsyncDriver):
 
     def _start(self, function: Callable[[], Awaitable[None]], name: str) -> _Task:
         return _start(function, name)
+
+
+def _taking(pool: Pool) -> Multiplexer:
+    return Multiplexer(lambda: take_over(pool, _start), _start, time.monotonic)
 
 
 class _Task:

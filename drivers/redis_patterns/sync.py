@@ -28,14 +28,14 @@ import warnings
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import redis
-from redis.backoff import NoBackoff
-from redis.maint_notifications import MaintNotificationsConfig
-from redis.retry import Retry
 
-from redis_patterns._redis_py import Leases
+from redis_patterns._address import Target
+from redis_patterns._redis_py import Leases, Pool
+from redis_patterns._redis_py_clients import LazyCluster, client_of, cluster_client
+from redis_patterns._redis_py_cluster import ClusterLeases
 from redis_patterns._renewer import Renewer
 from redis_patterns_core import validate
 from redis_patterns_core.errors import (
@@ -63,9 +63,7 @@ _BACKOFF = Backoff()
 
 
 class _Client(Protocol):
-    """A redis-py client that has one pool: ``Redis``, fakeredis' ``FakeRedis``, a Sentinel's ``master_for``."""
-
-    connection_pool: Any
+    """A redis-py client: ``Redis``, ``RedisCluster``, fakeredis' ``FakeRedis``, a Sentinel's ``master_for``."""
 
     def close(self) -> None: ...
 
@@ -80,8 +78,8 @@ class Driver:
     again is decided by each plan's `Effect`.
 
     Parameters:
-        client: a `redis.Redis`, a Sentinel's ``master_for`` or a fakeredis client. It stays the caller's: closing the
-            driver gives the connections back and leaves the client open.
+        client: a ``redis.Redis``, a ``redis.RedisCluster``, a Sentinel's ``master_for`` or a fakeredis client. It stays
+            the caller's: closing the driver gives the connections back and leaves the client open.
         retry_for: seconds, or a timedelta, for which a plan that may be sent (again) is tried before it fails.
         on_background_error: called with the flow and the exception when a spawned flow or a clean-up fails, in the
             thread where it happened; by default it is logged to ``redis_patterns``.
@@ -89,8 +87,7 @@ class Driver:
         sleep: waits for so many seconds.
 
     Raises:
-        ConfigurationError: a client without a connection pool of its own (such as `redis.RedisCluster`), or a duration
-            that is not allowed.
+        ConfigurationError: something that is no synchronous client, or a duration that is not allowed.
     """
 
     def __init__(
@@ -102,19 +99,31 @@ class Driver:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        transport: Leases | ClusterLeases
         pool: Any = getattr(client, "connection_pool", None)
-        if not hasattr(pool, "get_connection") or inspect.iscoroutinefunction(pool.get_connection):
-            raise ConfigurationError(
-                f"client must be a synchronous redis-py client with one connection pool, not {type(client).__name__}"
-            )
-        self._client = client
-        self._owns_client = False
-        self._retry_for = validate.milliseconds("retry_for", retry_for, least=0) / 1000
-        self._report = on_background_error or _log
+        if isinstance(client, redis.RedisCluster):
+            transport = ClusterLeases(lambda: client, clock)
+        elif hasattr(pool, "get_connection") and not inspect.iscoroutinefunction(pool.get_connection):
+            transport = Leases(pool, clock)
+        else:
+            raise ConfigurationError(f"client must be a synchronous redis-py client, not {type(client).__name__}")
+        self._begin(transport, retry_for, on_background_error)
         self._clock = clock
         self._sleep = sleep
-        self._leases = Leases(pool, clock)
-        self._ask = self._leases.ask
+
+    def _begin(
+        self,
+        transport: Leases | ClusterLeases,
+        retry_for: Duration,
+        on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None,
+    ) -> None:
+        self._close_client: Callable[[], None] | None = None
+        self._retry_for = validate.milliseconds("retry_for", retry_for, least=0) / 1000
+        self._report = on_background_error or _log
+        self._clock = time.monotonic
+        self._sleep = time.sleep
+        self._transport = transport
+        self._ask = transport.ask
         self._closed = False
         self._renewer: Renewer | None = None
         self._spawned: set[threading.Thread] = set()
@@ -134,33 +143,27 @@ class Driver:
         """Make a driver with a client of its own, which is closed with it. No connection is opened yet.
 
         Parameters:
-            url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path?db=0``.
+            url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path?db=0``, or
+                ``redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/service_name[/db]``.
             retry_for, on_background_error: as for the class.
-            options: what `redis.Redis.from_url` takes, such as ``socket_timeout=5``, ``socket_connect_timeout=5``,
-                ``protocol=3``, ``username``, ``password``, ``db``, ``client_name``, ``max_connections``,
-                ``ssl_ca_certs``.
+            options: ``cluster=True`` for a cluster of which the URL names a node; ``sentinels``, ``service_name`` and
+                ``sentinel_kwargs``; else what ``redis.Redis.from_url`` takes, such as ``socket_timeout=5``,
+                ``socket_connect_timeout=5``, ``protocol=3``, ``username``, ``password``, ``db``, ``client_name``,
+                ``max_connections``, ``ssl_ca_certs``.
 
         Raises:
             ConfigurationError: a URL or an option that redis-py does not take; the message shows no part of the URL.
         """
-        # Dialling is retried by the driver, in its own budget; maintenance notifications are for Redis Enterprise and
-        # cost a round trip for each connection elsewhere.
-        defaults = {
-            "retry": Retry(NoBackoff(), 0),
-            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-        }
-        try:
-            client = redis.Redis.from_url(url, **{**defaults, **options})
-            # redis-py reads most options when it makes a connection, and a slip would show up only then.
-            client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
-        except (ValueError, TypeError, redis.RedisError) as error:
-            # Not its text, nor as a cause: it may quote the part of the URL with the password in it.
-            raise ConfigurationError(
-                f"url and options must be what redis.Redis.from_url takes, such as redis://localhost:6379/0; "
-                f"redis-py refused them with {type(error).__name__}"
-            ) from None
-        driver = cls(client, retry_for=retry_for, on_background_error=on_background_error)
-        driver._owns_client = True
+        target = Target.parse(url, options)
+        client = cluster_client(target) if target.cluster else client_of(target)
+        transport = (
+            ClusterLeases(client.made, time.monotonic)
+            if isinstance(client, LazyCluster)
+            else Leases(cast("Pool", client.connection_pool), time.monotonic)
+        )
+        driver = cls.__new__(cls)
+        driver._begin(transport, retry_for, on_background_error)  # noqa: SLF001  this class's own
+        driver._close_client = client.close  # noqa: SLF001  the same
         return driver
 
     # Running
@@ -257,9 +260,9 @@ class Driver:
         if self._renewer is not None:
             self._renewer.close()
         self._closed = True
-        self._leases.close()
-        if self._owns_client:
-            self._client.close()
+        self._transport.close()
+        if self._close_client is not None:
+            self._close_client()
 
     def __enter__(self) -> Self:
         return self
@@ -273,10 +276,10 @@ class Driver:
         # Also after an __init__ that raised.
         if getattr(self, "_closed", True):
             return
-        self._leases.close()
-        if self._owns_client:
+        self._transport.close()
+        if self._close_client is not None:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self)
-            self._client.close()
+            self._close_client()
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.Driver{', closed' if self._closed else ''}>"
@@ -306,7 +309,7 @@ class Driver:
 
     def _forget(self) -> None:
         """Forget what belongs to the parent process, after a fork: its sockets, threads and locks."""
-        self._leases.forget()
+        self._transport.forget()
         self._renewer = None
         self._spawned = set()
         self._spawning = threading.Lock()

@@ -24,9 +24,10 @@ from typing import Any, NoReturn, Self
 
 import trio
 
-from redis_patterns._address import Address
-from redis_patterns._async import AsyncDriver, Sent
-from redis_patterns._multiplex import Connection, Multiplexer, greeted
+from redis_patterns._address import Address, Target
+from redis_patterns._async import AsyncDriver, Sent, Transport
+from redis_patterns._cluster import transport_to
+from redis_patterns._multiplex import Connection
 from redis_patterns._wire import Request
 from redis_patterns_core.errors import DriverClosed
 from redis_patterns_core.flow import Flow
@@ -52,7 +53,7 @@ class Driver(AsyncDriver):
 
     def __init__(
         self,
-        transport: Multiplexer,
+        transport: Transport,
         background: _Background,
         *,
         retry_for: Duration,
@@ -75,20 +76,21 @@ class Driver(AsyncDriver):
         """Make a driver; no connection is opened yet.
 
         Parameters:
-            url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path?db=0``.
+            url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path?db=0``, or
+                ``redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/service_name[/db]``.
             retry_for, on_background_error: as for the class.
-            options: see `Address.parse`; the same names as redis-py's.
+            options: ``cluster=True`` for a cluster of which the URL names a node; ``sentinels``, ``service_name`` and
+                ``sentinel_kwargs``; else see `Address.parse`; the same names as redis-py's.
 
         Raises:
             ConfigurationError: a URL or an option that is not allowed; the message shows no part of the URL.
         """
-        address = Address.parse(url, options)
         background = _Background()
 
         async def open_socket(address: Address) -> SharedConnection:
             return await SharedConnection.open(address, background)
 
-        transport = Multiplexer(lambda: greeted(address, open_socket), background.start, trio.current_time)
+        transport = transport_to(Target.parse(url, options), open_socket, background.start, trio.current_time)
         return cls(transport, background, retry_for=retry_for, on_background_error=on_background_error)
 
     def _start(self, function: Callable[[], Awaitable[None]], name: str) -> _Task:

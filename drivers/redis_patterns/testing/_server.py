@@ -81,6 +81,7 @@ class Server:
         config: settings by name, as they stand in redis.conf, over the defaults: nothing is saved.
         timeout: seconds to wait for it to answer.
         tcp: whether it also listens on a free port of the loopback interface.
+        sentinel: whether it is a Sentinel.
 
     Raises:
         RuntimeError: it did not start; the end of its log is in the message.
@@ -88,7 +89,14 @@ class Server:
     """
 
     def __init__(
-        self, executable: str, folder: Path, config: Mapping[str, str], timeout: float, *, tcp: bool = False
+        self,
+        executable: str,
+        folder: Path,
+        config: Mapping[str, str],
+        timeout: float,
+        *,
+        tcp: bool = False,
+        sentinel: bool = False,
     ) -> None:
         for name, value in config.items():
             if name.lower() in _OURS:
@@ -101,6 +109,7 @@ class Server:
         """The path of the unix socket it listens on."""
         self._folder = folder
         self._config = config
+        self._mode = ["--sentinel"] if sentinel else []
         self._timeout = timeout
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -170,8 +179,7 @@ class Server:
     def _start(self) -> None:
         # Not as arguments: there the settings would be in the process list, a password among them.
         settings = {
-            "save": "",
-            "appendonly": "no",
+            **({} if self._mode else {"save": "", "appendonly": "no"}),
             "bind": "127.0.0.1",
             "unixsocketperm": "700",
             **self._config,
@@ -192,7 +200,7 @@ class Server:
             # In a group of its own, so that Ctrl-C in a terminal is for the program that uses the server, and not for
             # the server too: the program stops it when it has cleaned up.
             self._process = subprocess.Popen(  # noqa: S603  the caller's own choice of program
-                [self.executable, str(settings_path)],
+                [self.executable, str(settings_path), *self._mode],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -249,6 +257,7 @@ def server(
     config: Mapping[str, str] | None = None,
     timeout: float = 10.0,
     tcp: bool = False,
+    sentinel: bool = False,
 ) -> Generator[Server, None, None]:
     """Run a private Redis server for a block of code.
 
@@ -261,6 +270,7 @@ def server(
             defaults, but cannot say where the server listens.
         timeout: seconds to wait for it to answer.
         tcp: whether it also listens on a free port of the loopback interface; see `Server.tcp_url`.
+        sentinel: whether it is a Sentinel, which keeps its settings in its folder; it watches nothing yet.
 
     Returns:
         A context manager that gives the running `Server`.
@@ -286,7 +296,7 @@ def server(
 
     atexit.register(clean)
     try:
-        running = Server(program, folder, config or {}, timeout, tcp=tcp)
+        running = Server(program, folder, config or {}, timeout, tcp=tcp, sentinel=sentinel)
         yield running
     finally:
         atexit.unregister(clean)
