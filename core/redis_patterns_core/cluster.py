@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from redis_patterns_core import replies
-from redis_patterns_core.errors import ConfigurationError
+from redis_patterns_core.errors import CommandFailed, ConfigurationError
 from redis_patterns_core.keys import slot
 from redis_patterns_core.plan import Argument, Command
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import MISSING, Incomplete
 
-__all__ = ["Journey", "Leg", "Node", "Topology", "keys_of", "slot_of"]
+__all__ = ["Journey", "Leg", "Node", "Topology", "keys_of", "no_slots", "slot_of"]
 
 _MOST_ROUNDS = 6
 """A command that is sent on more often than this is left to the backoff of its plan."""
@@ -119,6 +119,14 @@ class Topology:
         """Note that a slot is elsewhere now; others have moved too, probably."""
         self._owners[slot] = node
         self.stale = True
+
+
+def no_slots(attempt: Incomplete) -> Incomplete | CommandFailed:
+    """Give what it means that CLUSTER SLOTS was not answered: trouble for now, or a server that is no cluster."""
+    for answer in attempt.answers:
+        if isinstance(answer, ErrorReply) and answer.code == "ERR":
+            return CommandFailed("connect", answer.code, answer.message)
+    return attempt
 
 
 def keys_of(command: Command) -> Sequence[Argument]:

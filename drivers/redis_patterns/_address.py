@@ -77,7 +77,10 @@ class Target:
             hosts_and_ports = [(str(host), int(port)) for host, port in sentinels]
         except (TypeError, ValueError):
             raise ConfigurationError("sentinels must be pairs of a host and a port") from None
-        return cls(url, rest, bool(cluster), hosts_and_ports, service, sentinel_kwargs)
+        target = cls(url, rest, bool(cluster), hosts_and_ports, service, sentinel_kwargs)
+        if cluster and (target.address.path is not None or target.address.db):
+            raise ConfigurationError("cluster must be given by the host and port of a node, and has database 0 only")
+        return target
 
     @property
     def address(self) -> Address:

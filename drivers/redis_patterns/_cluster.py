@@ -10,7 +10,7 @@ import anyio
 from redis_patterns._address import Address, Target
 from redis_patterns._async import Sent, Task
 from redis_patterns._multiplex import Connection, Multiplexer, greeted, greeted_primary
-from redis_patterns_core.cluster import Journey, Leg, Node, Topology
+from redis_patterns_core.cluster import Journey, Leg, Node, Topology, no_slots
 from redis_patterns_core.errors import CommandFailed, DriverClosed, PatternsError
 from redis_patterns_core.plan import Command
 from redis_patterns_core.replies import Reply
@@ -166,7 +166,7 @@ class Cluster:
                 return Topology.parse(reply, node)
             except (Incomplete, PatternsError) as error:
                 self._failed.add(node)
-                failure = error
+                failure = no_slots(error) if isinstance(error, Incomplete) else error
         if isinstance(failure, CommandFailed):
             raise failure
         raise Incomplete(f"no node of the cluster answers: {failure}") from failure

@@ -11,7 +11,7 @@ import redis
 from redis.exceptions import RedisClusterException
 
 from redis_patterns._redis_py import Leases, not_connected
-from redis_patterns_core.cluster import Journey, Leg, Node, Topology
+from redis_patterns_core.cluster import Journey, Leg, Node, Topology, no_slots
 from redis_patterns_core.errors import CommandFailed, DriverClosed, PatternsError
 from redis_patterns_core.plan import Command
 from redis_patterns_core.replies import Reply
@@ -152,7 +152,7 @@ class ClusterLeases:
                 return Topology.parse(reply, node)
             except (Incomplete, PatternsError) as error:
                 self._failed.add(node)
-                failure = error
+                failure = no_slots(error) if isinstance(error, Incomplete) else error
         if isinstance(failure, CommandFailed):
             raise failure
         raise Incomplete(f"no node of the cluster answers: {failure}") from failure

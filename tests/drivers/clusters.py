@@ -129,9 +129,7 @@ def sentinels(password: str = "") -> Generator[Watched]:
     secret = {"requirepass": password, "masterauth": password} if password else {}
     with contextlib.ExitStack() as stack:
         primary = stack.enter_context(server(tcp=True, config=secret))
-        replica = stack.enter_context(
-            server(tcp=True, config={**secret, "replicaof": f"127.0.0.1 {port_of(primary)}"})
-        )
+        replica = stack.enter_context(server(tcp=True, config={**secret, "replicaof": f"127.0.0.1 {port_of(primary)}"}))
         watching: list[Server] = []
         for _ in range(3):
             watching.append(stack.enter_context(server(tcp=True, sentinel=True)))
@@ -149,9 +147,13 @@ def sentinels(password: str = "") -> Generator[Watched]:
                     flat = driver.run(reads("SENTINEL", "MASTER", "mymaster"))
                 assert isinstance(flat, list)
                 facts = dict(zip(flat[::2], flat[1::2], strict=True))
-                if facts[b"num-slaves"] != b"1" or facts[b"num-other-sentinels"] != b"2" or facts[b"flags"] != b"master":
+                if (
+                    facts[b"num-slaves"] != b"1"
+                    or facts[b"num-other-sentinels"] != b"2"
+                    or facts[b"flags"] != b"master"
+                ):
                     return False
-            with Driver.connect(replica.url, **({"password": password} if password else {})) as driver:
+            with Driver.connect(replica.url, password=password or None) as driver:
                 return "master_link_status:up" in text_of(driver.run(reads("INFO", "replication")))
 
         wait_until(ready)

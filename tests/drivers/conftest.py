@@ -4,39 +4,62 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from redis_patterns.sync import Driver
 from redis_patterns.testing import Server
-from tests.drivers.faces import KINDS, Face, Kind
+from tests.drivers.clusters import RunningCluster, Watched, cluster, sentinels
+from tests.drivers.faces import KINDS, Face, Kind, Maker
+from tests.drivers.plans import once
 
 URLS = [url for url in os.environ.get("REDIS_PATTERNS_TEST_URLS", "").split(",") if url]
 """Further servers: those that are already running somewhere."""
 
-_CELLS = [(kind, None) for kind in KINDS] + [(kind, url) for kind in KINDS if not kind.memory for url in URLS]
-_NAMES = [kind.name if url is None else f"{kind.name}-url{URLS.index(url)}" for kind, url in _CELLS]
-
 Connect = Callable[..., AbstractAsyncContextManager[Face]]
 
 
-Cell = tuple[Kind, str | None]
-"""A driver, and the URL of a server, ``None`` for the private one."""
+@dataclass(frozen=True)
+class Cell:
+    """A driver on a server.
+
+    Parameters:
+        kind: the driver.
+        place: ``private``, ``memory``, ``cluster``, or the URL of a further server.
+    """
+
+    kind: Kind
+    place: str
+
+    @property
+    def name(self) -> str:
+        where = {"private": "", "memory": "", "cluster": "-on-cluster"}
+        return self.kind.name + where.get(self.place, f"-url{URLS.index(self.place)}" if self.place in URLS else "")
+
+
+_CELLS = [Cell(kind, "memory" if kind.memory else "private") for kind in KINDS]
+_CELLS += [Cell(kind, "cluster") for kind in KINDS if kind.make_cluster is not None]
+_CELLS += [Cell(kind, url) for kind in KINDS if not kind.memory for url in URLS]
+# What a mark leaves out of the table.
+_WITHOUT = {"served": {"memory"}, "standalone": {"memory", "cluster"}}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Spread a test over the table, without the servers in memory where it is marked ``served``."""
+    """Spread a test over the table."""
     if "cell" in metafunc.fixturenames:
-        served = metafunc.definition.get_closest_marker("served") is not None
-        cells = [(cell, name) for cell, name in zip(_CELLS, _NAMES, strict=True) if not (served and cell[0].memory)]
-        metafunc.parametrize("cell", [cell for cell, _ in cells], ids=[name for _, name in cells])
+        marks = [mark.name for mark in metafunc.definition.iter_markers()]
+        without = set[str]().union(*(_WITHOUT.get(mark, set()) for mark in marks))
+        cells = [cell for cell in _CELLS if cell.place not in without]
+        metafunc.parametrize("cell", cells, ids=[cell.name for cell in cells])
 
 
 @pytest.fixture
 def kind(cell: Cell) -> Kind:
-    return cell[0]
+    return cell.kind
 
 
 @pytest.fixture
@@ -44,19 +67,59 @@ def anyio_backend(kind: Kind) -> str:
     return kind.backend
 
 
-@pytest.fixture
-def url(cell: Cell, redis_server: Server) -> str:
-    return cell[1] or redis_server.url
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RunningCluster]:
+    """Give a running cluster that the whole session shares."""
+    with cluster() as running:
+        yield running
 
 
 @pytest.fixture
-def connect(kind: Kind, url: str) -> Connect:
+def watched() -> Iterator[Watched]:
+    """Give a primary, a replica and Sentinels of the test's own, which may kill them."""
+    with sentinels() as running:
+        yield running
+
+
+@pytest.fixture
+def place(cell: Cell, request: pytest.FixtureRequest) -> Server | RunningCluster | str:
+    """Give the server of the cell: the session's own, its cluster, or the URL of a further one."""
+    if cell.place == "cluster":
+        running: RunningCluster = request.getfixturevalue("redis_cluster")
+        return running
+    if cell.place in {"private", "memory"}:
+        own: Server = request.getfixturevalue("redis_server")
+        return own
+    return cell.place
+
+
+@pytest.fixture
+def connect(cell: Cell, place: Server | RunningCluster | str) -> Connect:
     """Give what opens the driver, with its options, for an ``async with``."""
+    url = place if isinstance(place, str) else place.url
+    make: Maker | None = cell.kind.make_cluster if cell.place == "cluster" else cell.kind.make
+    assert make is not None
 
     def opened(**options: Any) -> AbstractAsyncContextManager[Face]:
-        return kind.make(url, options)
+        return make(url, options)
 
     return opened
+
+
+@pytest.fixture
+def flush_scripts(cell: Cell, place: Server | RunningCluster | str) -> Callable[[Face], Any]:
+    """Give what makes the server, or each of its nodes, forget all scripts."""
+
+    async def flush(redis: Face) -> None:
+        if isinstance(place, RunningCluster):
+            place.flush_scripts()
+        elif cell.kind.memory:
+            await redis.run(once("SCRIPT", "FLUSH"))
+        else:
+            with Driver.connect(place if isinstance(place, str) else place.url) as driver:
+                driver.run(once("SCRIPT", "FLUSH"))
+
+    return flush
 
 
 @pytest.fixture

@@ -135,6 +135,28 @@ def _trio_resp2(url: str, options: dict[str, Any]) -> AbstractAsyncContextManage
     return redis_patterns.trio.Driver.connect(url, protocol=2, **options)
 
 
+@contextlib.asynccontextmanager
+async def _sync_cluster(url: str, options: dict[str, Any]) -> AsyncGenerator[Face]:
+    own, rest = _split(options)
+    with redis.RedisCluster.from_url(url, decode_responses=True, **rest) as client:
+        face = SyncFace(redis_patterns.sync.Driver(client, **own))
+        try:
+            yield face
+        finally:
+            with anyio.CancelScope(shield=True):
+                await face.close(0)
+
+
+@contextlib.asynccontextmanager
+async def _asyncio_cluster(url: str, options: dict[str, Any]) -> AsyncGenerator[Face]:
+    own, rest = _split(options)
+    async with (
+        redis.asyncio.RedisCluster.from_url(url, decode_responses=True, **rest) as client,
+        redis_patterns.asyncio.Driver(client, **own) as driver,
+    ):
+        yield driver
+
+
 def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Tell a driver's own options from its client's."""
     own = {name: value for name, value in options.items() if name in {"retry_for", "on_background_error"}}
@@ -149,23 +171,29 @@ class Kind:
         name: what the test's id says.
         backend: the event loop that the test runs on.
         make: opens it on a URL.
+        make_cluster: opens it on a cluster of which the URL names a node.
         memory: whether it has a server of its own in memory, and the URL does not matter.
     """
 
     name: str
     backend: str
     make: Maker
+    make_cluster: Maker | None = None
     memory: bool = False
 
 
+def _on_cluster(make: Maker) -> Maker:
+    return lambda url, options: make(url, {**options, "cluster": True})
+
+
 KINDS = [
-    Kind("sync", "asyncio", _sync),
-    Kind("sync-embedded", "asyncio", _sync_embedded),
+    Kind("sync", "asyncio", _sync, _on_cluster(_sync)),
+    Kind("sync-embedded", "asyncio", _sync_embedded, _sync_cluster),
     Kind("sync-memory", "asyncio", _sync_memory, memory=True),
-    Kind("asyncio", "asyncio", _asyncio),
+    Kind("asyncio", "asyncio", _asyncio, _on_cluster(_asyncio)),
     Kind("asyncio-resp2", "asyncio", _asyncio_resp2),
-    Kind("asyncio-embedded", "asyncio", _asyncio_embedded),
+    Kind("asyncio-embedded", "asyncio", _asyncio_embedded, _asyncio_cluster),
     Kind("asyncio-memory", "asyncio", _asyncio_memory, memory=True),
-    Kind("trio", "trio", _trio),
+    Kind("trio", "trio", _trio, _on_cluster(_trio)),
     Kind("trio-resp2", "trio", _trio_resp2),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable
 
 import anyio
 import pytest
@@ -30,7 +31,7 @@ from redis_patterns import (
 )
 from redis_patterns_core.replies import integer
 from tests.drivers.conftest import Connect
-from tests.drivers.faces import Kind
+from tests.drivers.faces import Face, Kind
 from tests.drivers.plans import blocks, counts, echoes, once, reads, sets
 
 pytestmark = pytest.mark.anyio
@@ -139,14 +140,16 @@ async def test_only_plans_and_flows_run(connect: Connect) -> None:
 # Scripts
 
 
-async def test_a_script_that_the_server_forgot(connect: Connect, namespace: str) -> None:
+async def test_a_script_that_the_server_forgot(
+    connect: Connect, namespace: str, flush_scripts: Callable[[Face], Awaitable[None]]
+) -> None:
     """After SCRIPT FLUSH a script runs all the same, and the batch's other parts do not run twice."""
     key, other = f"{namespace}:{{a}}", f"{namespace}:{{a}}other"
     async with connect() as redis:
         assert await redis.run(counts(key)) == 1
-        await redis.run(once("SCRIPT", "FLUSH"))
+        await flush_scripts(redis)
         assert await redis.run(counts(key)) == 2
-        await redis.run(once("SCRIPT", "FLUSH"))
+        await flush_scripts(redis)
         assert await redis.run(batch(once("INCR", other), counts(key), echoes(key, "x"), once("INCR", other))) == (
             1,
             3,
@@ -351,7 +354,7 @@ async def test_a_closed_driver(connect: Connect) -> None:
         assert "closed" in repr(redis) or not hasattr(redis, "_closed")
 
 
-@pytest.mark.served
+@pytest.mark.standalone
 async def test_a_server_that_is_not_there(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nothing was sent: `Unreachable`, for every effect, naming where it looked."""
     path = tmp_path_factory.mktemp("none") / "redis.sock"
@@ -363,7 +366,7 @@ async def test_a_server_that_is_not_there(kind: Kind, tmp_path_factory: pytest.T
             assert isinstance(caught.value, ConnectionError)
 
 
-@pytest.mark.served
+@pytest.mark.standalone
 async def test_a_wrong_password_is_no_secret_told(kind: Kind) -> None:
     """The refusal is the caller's at once, by its code, and neither it nor what it comes from shows the password."""
     from redis_patterns.testing import server
@@ -383,10 +386,10 @@ async def test_a_wrong_password_is_no_secret_told(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("retry_for", [-1, float("nan"), "3"])
-async def test_a_driver_refuses_nonsense(kind: Kind, url: str, retry_for: object) -> None:
+async def test_a_driver_refuses_nonsense(connect: Connect, retry_for: object) -> None:
     """A duration that is none is refused when the driver is made, by the argument's name."""
     with pytest.raises(ConfigurationError, match="retry_for"):
-        async with kind.make(url, {"retry_for": retry_for}):
+        async with connect(retry_for=retry_for):
             raise AssertionError("it was taken")
 
 
