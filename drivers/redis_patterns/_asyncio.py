@@ -42,7 +42,8 @@ class SharedConnection(Connection, asyncio.BufferedProtocol):
     def __init__(self, timeout: float | None) -> None:
         super().__init__(timeout)
         self._loop = asyncio.get_running_loop()
-        self._buffer = bytearray(_READ_SIZE)
+        # A view, because asyncio's TLS reads into slices of it, and a slice of a bytearray is a copy.
+        self._buffer = memoryview(bytearray(_READ_SIZE))
         self._transport: asyncio.Transport | None = None
         self._flushing = False
         self._joining = False
@@ -99,7 +100,7 @@ class SharedConnection(Connection, asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         del sizehint  # a buffer of ours, whatever is expected
         return self._buffer
 

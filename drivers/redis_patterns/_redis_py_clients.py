@@ -65,7 +65,7 @@ def client_of(target: Target) -> redis.Redis:
     except (ValueError, TypeError, AttributeError, redis.RedisError) as error:
         # Not its text, nor as a cause: it may quote the part of the URL with the password in it.
         raise ConfigurationError(
-            f"url and options must be what redis.Redis.from_url takes, such as redis://localhost:6379/0; "
+            f"url and options must be what redis.Redis.from_url takes, such as redis://localhost and protocol=3; "
             f"redis-py refused them with {type(error).__name__}"
         ) from None
     return client

@@ -13,7 +13,7 @@ import pytest
 
 from redis_patterns.sync import Driver
 from redis_patterns.testing import Server
-from tests.drivers.clusters import RunningCluster, Watched, cluster, sentinels
+from tests.drivers.clusters import RunningCluster, cluster
 from tests.drivers.faces import KINDS, Face, Kind, Maker
 from tests.drivers.plans import once
 
@@ -41,9 +41,11 @@ class Cell:
         return self.kind.name + where.get(self.place, f"-url{URLS.index(self.place)}" if self.place in URLS else "")
 
 
-_CELLS = [Cell(kind, "memory" if kind.memory else "private") for kind in KINDS]
-_CELLS += [Cell(kind, "cluster") for kind in KINDS if kind.make_cluster is not None]
-_CELLS += [Cell(kind, url) for kind in KINDS if not kind.memory for url in URLS]
+_CELLS = [
+    *(Cell(kind, "memory" if kind.memory else "private") for kind in KINDS),
+    *(Cell(kind, "cluster") for kind in KINDS if kind.make_cluster is not None),
+    *(Cell(kind, url) for kind in KINDS if not kind.memory for url in URLS),
+]
 # What a mark leaves out of the table.
 _WITHOUT = {"served": {"memory"}, "standalone": {"memory", "cluster"}}
 
@@ -71,13 +73,6 @@ def anyio_backend(kind: Kind) -> str:
 def redis_cluster() -> Iterator[RunningCluster]:
     """Give a running cluster that the whole session shares."""
     with cluster() as running:
-        yield running
-
-
-@pytest.fixture
-def watched() -> Iterator[Watched]:
-    """Give a primary, a replica and Sentinels of the test's own, which may kill them."""
-    with sentinels() as running:
         yield running
 
 

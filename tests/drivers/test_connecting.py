@@ -1,0 +1,352 @@
+"""What URLs and options mean, the same in every driver: TLS, users, databases, names, protocols, Sentinels."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import redis.asyncio
+import trustme
+
+from redis_patterns import CommandFailed, ConfigurationError, Unreachable
+from redis_patterns._address import Address, Target
+from redis_patterns.asyncio import Driver as AsyncioDriver
+from redis_patterns.testing import Server, server
+from tests.drivers.clusters import Watched, sentinels
+from tests.drivers.faces import KINDS, Face, Kind
+from tests.drivers.plans import blocks, counts, once, reads, sets
+
+pytestmark = pytest.mark.anyio
+
+NATIVE = [kind for kind in KINDS if kind.name in {"sync", "asyncio", "asyncio-embedded", "trio"}]
+
+
+def _name(kind: Kind) -> str:
+    return kind.name
+
+
+@pytest.fixture(params=NATIVE, ids=_name)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    return kind
+
+
+@pytest.fixture
+def anyio_backend(kind: Kind) -> str:
+    return kind.backend
+
+
+# Options
+
+
+async def test_database_and_client_name(kind: Kind, redis_server: Server) -> None:
+    """The URL's database and the client's name hold for the connection."""
+    async with kind.make(f"{redis_server.url}?db=3", {"client_name": "shop"}) as driver:
+        assert await driver.run(reads("CLIENT", "GETNAME")) == b"shop"
+        info = await driver.run(reads("CLIENT", "LIST"))
+        assert isinstance(info, bytes)
+        assert "db=3" in next(line for line in info.decode().splitlines() if "name=shop" in line)
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_protocols(kind: Kind, redis_server: Server, protocol: int) -> None:
+    """Both protocols can be asked for: doubles come as text in one and as numbers in the other."""
+    if kind.name == "asyncio-embedded":
+        client = redis.asyncio.Redis.from_url(redis_server.url, protocol=protocol)
+        async with client, AsyncioDriver(client) as driver:
+            await check_protocol(driver, protocol)
+    else:
+        async with kind.make(redis_server.url, {"protocol": protocol}) as driver:
+            await check_protocol(driver, protocol)
+
+
+async def check_protocol(driver: Face, protocol: int) -> None:
+    await driver.run(sets("ZADD", "protocol", 1.5, "m"))
+    assert await driver.run(reads("ZSCORE", "protocol", "m")) == (b"1.5" if protocol == 2 else 1.5)
+    await driver.run(sets("DEL", "protocol"))
+
+
+async def test_a_server_that_knows_no_hello(kind: Kind) -> None:
+    """Where HELLO is refused the older protocol is spoken, with the same credentials, name and database."""
+    if kind.name in {"sync", "asyncio-embedded"}:
+        options: dict[str, Any] = {"protocol": 2}  # redis-py does not fall back by itself
+    else:
+        options = {}
+    with server(config={"rename-command": 'HELLO ""', "requirepass": '"pa ss"'}) as old:
+        url = f"{old.url}?db=2"
+        async with kind.make(url, {**options, "password": "pa ss", "client_name": "old"}) as driver:
+            assert await driver.run(reads("CLIENT", "GETNAME")) == b"old"
+            await driver.run(sets("SET", "here", 1))
+        async with kind.make(url, {**options, "password": "hunter2"}) as driver:
+            with pytest.raises(CommandFailed, match="WRONGPASS") as caught:
+                await driver.run(reads("PING"))
+            assert "hunter2" not in str(caught.value)
+
+
+async def test_users(kind: Kind) -> None:
+    """An ACL user's password opens, and what the user may not do fails by its code."""
+    with server(tcp=True, config={"user": "alice on >s3cr3t ~mine:* +@all -flushall"}) as guarded:
+        url = guarded.tcp_url.replace("redis://", "redis://alice:s3cr3t@")
+        async with kind.make(url, {}) as driver:
+            assert await driver.run(sets("SET", "mine:a", 1)) == b"OK"
+            for plan in (sets("SET", "yours:a", 1), once("FLUSHALL")):
+                with pytest.raises(CommandFailed) as caught:
+                    await driver.run(plan)
+                assert caught.value.code == "NOPERM"
+        async with kind.make(guarded.tcp_url, {"username": "alice", "password": "wrong"}) as driver:
+            with pytest.raises(CommandFailed) as caught:
+                await driver.run(reads("PING"))
+            assert caught.value.code == "WRONGPASS"
+
+
+# TLS
+
+
+@contextlib.contextmanager
+def tls_before(path: str, context: ssl.SSLContext) -> Generator[int]:
+    """Speak TLS on a port of loopback before the server at a unix socket; give the port."""
+    ended = threading.Event()
+
+    def forward(plain: socket.socket) -> None:
+        with (
+            plain,
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX) as behind,
+            context.wrap_socket(plain, server_side=True) as front,
+        ):
+            behind.connect(path)
+            while not ended.is_set():
+                ready = [front] if front.pending() else select.select([front, behind], [], [], 0.05)[0]
+                if behind in ready:
+                    data = behind.recv(65536)
+                    if not data:
+                        return
+                    front.settimeout(5)
+                    front.sendall(data)
+                if front in ready:
+                    front.settimeout(0.01)  # what arrived may be no data for us yet
+                    with contextlib.suppress(TimeoutError, ssl.SSLWantReadError):
+                        data = front.recv(65536)
+                        if not data:
+                            return
+                        behind.sendall(data)
+
+    def serve() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                plain, _ = listener.accept()
+                threads.submit(forward, plain)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(32) as threads:
+        listener.settimeout(0.05)
+        threads.submit(serve)
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            ended.set()
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls_port(authority: trustme.CA, redis_server: Server) -> Iterator[int]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    with tls_before(redis_server.socket_path, context) as port:
+        yield port
+
+
+@pytest.fixture
+def files(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
+    """Give the options of a client with a certificate."""
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    mine = authority.issue_cert("client@example.org")
+    mine.cert_chain_pems[0].write_to_path(tmp_path / "client.pem")
+    mine.private_key_pem.write_to_path(tmp_path / "client.key")
+    return {
+        "ssl_ca_certs": str(tmp_path / "ca.pem"),
+        "ssl_certfile": str(tmp_path / "client.pem"),
+        "ssl_keyfile": str(tmp_path / "client.key"),
+    }
+
+
+async def test_tls(kind: Kind, tls_port: int, files: dict[str, str]) -> None:
+    """Both sides show certificates, small and big values go through, and blocking plans work."""
+    big = bytes(range(256)) * 4096
+    async with kind.make(f"rediss://localhost:{tls_port}", files) as driver:
+        await driver.run(sets("SET", "tls", big, "EX", 60))
+        assert await driver.run(reads("GET", "tls")) == big
+        assert await driver.run(blocks(0.01, "BLPOP", "tls-nothing")) is None
+
+        async with anyio.create_task_group() as tasks:
+
+            async def echo(number: int) -> None:
+                assert await driver.run(reads("ECHO", number)) == str(number).encode()
+
+            for number in range(100):
+                tasks.start_soon(echo, number)
+        await driver.run(sets("DEL", "tls"))
+
+
+async def test_tls_to_a_stranger(kind: Kind, tls_port: int, files: dict[str, str]) -> None:
+    """A certificate of another name, or of an authority that is not trusted, is no connection."""
+    url = f"rediss://127.0.0.1:{tls_port}"
+    for options in (files, {name: path for name, path in files.items() if name != "ssl_ca_certs"}):
+        async with kind.make(url, {**options, "retry_for": 0, "ssl_check_hostname": True}) as driver:
+            with pytest.raises(Unreachable, match=r"(?i)certificate"):
+                await driver.run(once("PING"))
+    async with kind.make(url, {**files, "ssl_check_hostname": False}) as driver:
+        assert await driver.run(reads("PING")) == b"PONG"
+
+
+# Sentinels
+
+
+@pytest.fixture(scope="module")
+def watched() -> Iterator[Watched]:
+    """Give a primary, a replica and Sentinels; the last test kills the primary."""
+    with sentinels() as running:
+        yield running
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NATIVE if "embedded" not in kind.name], ids=_name)
+async def test_no_sentinel_knows_it(kind: Kind, watched: Watched) -> None:
+    """A name that the Sentinels do not know, and Sentinels that are not there, are `Unreachable`."""
+    hosts = ",".join(f"{host}:{port}" for host, port in watched.addresses)
+    for url in (f"redis+sentinel://{hosts}/other", "redis+sentinel://user:hunter2@127.0.0.1:1/mymaster"):
+        async with kind.make(url, {"retry_for": 0}) as driver:
+            with pytest.raises(Unreachable) as caught:
+                await driver.run(once("PING"))
+            assert "hunter2" not in str(caught.value)
+
+
+def test_following_a_failover(watched: Watched) -> None:
+    """When the primary dies, every driver goes on with the one that the Sentinels name; the URL and keywords agree."""
+    hosts = ",".join(f"{host}:{port}" for host, port in watched.addresses)
+    dead = [("127.0.0.1", 1), *watched.addresses]
+    ways: list[tuple[str, dict[str, Any]]] = [
+        (f"redis+sentinel://{hosts}/mymaster/0", {}),
+        ("redis://", {"sentinels": dead, "service_name": "mymaster"}),
+    ]
+    options = {"retry_for": 30, "socket_timeout": 2, "socket_connect_timeout": 2}
+    natives = [kind for kind in NATIVE if kind.name != "asyncio-embedded"]
+    crowd = 2 * len(natives) + 1
+    connected = threading.Barrier(crowd + 1, timeout=30)
+    failed_over = threading.Barrier(crowd + 1, timeout=30)
+
+    def follow(kind: Kind | None, url: str, options: dict[str, Any], key: str) -> object:
+        async def main() -> object:
+            if kind is not None:
+                async with kind.make(url, options) as driver:
+                    return await use(driver)
+            make: Any = redis.asyncio.Sentinel
+            sentinel = make(watched.addresses, socket_timeout=2)
+            try:
+                async with sentinel.master_for("mymaster") as client, AsyncioDriver(client, retry_for=30) as driver:
+                    return await use(driver)
+            finally:
+                for asked in sentinel.sentinels:
+                    await asked.aclose()
+
+        async def use(driver: Face) -> object:
+            assert (await role(driver)) == b"master"
+            await driver.run(counts(key))
+            connected.wait()
+            failed_over.wait()
+            # Asynchronous replication may lose what was not copied yet; but it goes on, on a primary.
+            assert (await role(driver)) == b"master"
+            return await driver.run(sets("SET", key, "went on"))
+
+        return anyio.run(main, backend=kind.backend if kind else "asyncio")
+
+    async def role(driver: Face) -> object:
+        reply = await driver.run(reads("ROLE"))
+        assert isinstance(reply, list)
+        return reply[0]
+
+    with ThreadPoolExecutor(crowd) as threads:
+        jobs = [
+            threads.submit(follow, kind, url, {**options, **more}, f"{kind.name}-{number}")
+            for kind in natives
+            for number, (url, more) in enumerate(ways)
+        ]
+        jobs.append(threads.submit(follow, None, "", {}, "embedded"))
+        connected.wait()
+        watched.servers[0].kill()
+        failed_over.wait()
+        assert [job.result(60) for job in jobs] == [b"OK"] * crowd
+
+
+# Reading URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "expected"),
+    [
+        ("redis://", {}, {"host": "localhost", "port": 6379, "db": 0, "protocol": 3}),
+        ("redis://h:1/2", {}, {"host": "h", "port": 1, "db": 2}),
+        ("redis://u:p%40@h", {}, {"username": "u", "password": "p@"}),
+        ("redis://:p@h", {"db": 4}, {"username": None, "password": "p", "db": 4}),
+        ("redis://h?socket_timeout=1.5&protocol=2", {}, {"socket_timeout": 1.5, "protocol": 2}),
+        ("unix:///run/x?db=1", {}, {"path": "/run/x", "db": 1}),
+        ("redis://h", {"socket_timeout": None, "client_name": "n"}, {"socket_timeout": None, "client_name": "n"}),
+    ],
+)
+def test_urls_of_one_server(url: str, options: dict[str, Any], expected: dict[str, Any]) -> None:
+    """URLs and options say what redis-py's do, and options win."""
+    address = Address.parse(url, options)
+    assert {name: getattr(address, name) for name in expected} == expected
+    assert "p@" not in repr(address)
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "service", "rest"),
+    [
+        ("redis+sentinel://a/m", [("a", 26379)], "m", "redis://localhost/"),
+        ("redis+sentinel://a:1,b:2/m/3", [("a", 1), ("b", 2)], "m", "redis://localhost/3"),
+        ("redis+sentinel://u:p@a:1,[::1]:2/m", [("a", 1), ("::1", 2)], "m", "redis://u:p@localhost/"),
+        ("rediss+sentinel://a/m?socket_timeout=1", [("a", 26379)], "m", "rediss://localhost/?socket_timeout=1"),
+    ],
+)
+def test_urls_of_sentinels(url: str, hosts: list[tuple[str, int]], service: str, rest: str) -> None:
+    """Hosts are the Sentinels', credentials and the database are the primary's."""
+    target = Target.parse(url, {})
+    assert (target.sentinels, target.service_name, target.url) == (hosts, service, rest)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "message"),
+    [
+        ("redis+sentinel://a:hunter2/m", {}, "url must name each Sentinel"),
+        ("redis+sentinel://a", {}, "together"),
+        ("redis://a", {"service_name": "m"}, "together"),
+        ("redis://a", {"sentinels": [("a", 1)]}, "together"),
+        ("redis://a", {"sentinels": [("a", "hunter2")], "service_name": "m"}, "pairs of a host and a port"),
+        ("redis://a", {"sentinels": [("a", 1)], "service_name": "m", "cluster": True}, "cluster must not"),
+        ("http://hunter2", {}, "url"),
+        ("redis://a", {"protocol": 4}, "protocol"),
+        ("redis://a", {"hunter": 2}, "options"),
+        (None, {}, "url"),
+    ],
+)
+@pytest.mark.parametrize("kind", [kind for kind in NATIVE if "embedded" not in kind.name], ids=_name)
+async def test_what_is_refused(kind: Kind, url: Any, options: dict[str, Any], message: str) -> None:
+    """Each driver refuses what makes no sense when it is made, by the argument, without showing secrets."""
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        async with kind.make(url, options):
+            raise AssertionError("it was taken")
+    assert "hunter2" not in str(caught.value)
