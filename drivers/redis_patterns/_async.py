@@ -184,10 +184,14 @@ class AsyncDriver(ABC):
             await self._clean_up(lock.release(lease))
             raise
         lost = held.lost
-        try:
-            lost = not await self.run(lock.give_back(lease)) or lost
-        except (Unreachable, OutcomeUnknown, CommandFailed) as error:
-            self._report(lock.release(lease), error)  # it was held while the block ran, and ends with its lease
+        # Shielded like every clean-up: a caller that is cancelled now would leave the lock behind until its lease ends.
+        with anyio.move_on_after(_CLEAN_UP_FOR, shield=True) as releasing:
+            try:
+                lost = not await self.run(lock.give_back(lease)) or lost
+            except (Unreachable, OutcomeUnknown, CommandFailed) as error:
+                self._report(lock.release(lease), error)  # it was held while the block ran, and ends with its lease
+        if releasing.cancelled_caught:
+            self._report(lock.release(lease), DeadlineExceeded(f"not over within {_CLEAN_UP_FOR:g} s"))
         if lost:
             raise LockLost(f"lock {lock.name!r} ran out or was taken away while it was held")
 

@@ -244,8 +244,11 @@ class Multiplexer:
             try:
                 answers = await connection.exchange(commands, trace)
             except BaseException:
-                # The server must forget the waiting client before anything else is pushed, or it gives it to nobody.
+                # Closed before the caller goes on, so that the server soon forgets it: until then it gives what is pushed
+                # to nobody.
                 connection.fail("the caller has left")
+                with anyio.CancelScope(shield=True):
+                    await connection.wait_closed()
                 raise
             finally:
                 self._blocking.discard(connection)

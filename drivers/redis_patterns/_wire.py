@@ -110,10 +110,14 @@ class Wire(Generic[W]):
             UnicodeEncodeError: an argument that UTF-8 cannot write; nothing was queued.
         """
         known = self.known
-        if len(commands) == 1:
-            data = packed(commands[0], known)
-        else:
-            data = b"".join([packed(command, known) for command in commands])
+        try:
+            if len(commands) == 1:
+                data = packed(commands[0], known)
+            else:
+                data = b"".join([packed(command, known) for command in commands])
+        except BaseException:
+            known.clear()  # the source of a script may have been packed, and will not be sent
+            raise
         request = Request(data, len(commands), waiter)
         self._queued.append(request)
         self.bytes_queued += len(data)
@@ -135,6 +139,8 @@ class Wire(Generic[W]):
             self._sent.append(request)
             return request.data
         leaving = [request for request in queued if not request.abandoned]
+        if len(leaving) < len(queued):
+            self.known.clear()  # the source of a script may have been among what is left out
         for request in leaving:
             request.sent = True
             request.sent_at = now

@@ -83,7 +83,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._links: set[_Link] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._refusing = self._closing = False
+        self._refusing = self._closing = self.stalled = False
         self._accepting = threading.Thread(target=self._accept, name="proxy", daemon=True)
         self._accepting.start()
 
@@ -99,6 +99,10 @@ class Proxy:
     def refuse(self, refusing: bool = True) -> None:
         """Hang up on whoever connects, or no more."""
         self._refusing = refusing
+
+    def stall(self, stalled: bool = True) -> None:
+        """Read nothing more from either side, so that what is sent piles up, or go on."""
+        self.stalled = stalled
 
     def cut(self) -> None:
         """Reset all connections now."""
@@ -179,6 +183,9 @@ class _Link(threading.Thread):
     def _serve(self) -> None:
         mode: Fault | None = None
         while not self._ended.is_set():
+            if self._proxy.stalled:
+                self._ended.wait(0.01)
+                continue
             ready, _, _ = select.select([self._client, self._server, self._woken], [], [])
             if self._client in ready:
                 data = self._client.recv(65536)

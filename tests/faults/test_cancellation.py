@@ -1,0 +1,387 @@
+"""Callers that leave: at every point where they can, in crowds, and while blocked."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from redis_patterns import Lock, OutcomeUnknown, batch
+from redis_patterns.sync import Driver
+from redis_patterns.testing import Server
+from tests.drivers.faces import KINDS, Face, Kind
+from tests.drivers.plans import blocks, counts, echoes, once, reads, sets
+from tests.faults.conftest import Connect
+from tests.faults.proxy import Delay, Proxy
+
+pytestmark = pytest.mark.anyio
+
+ASYNC = [kind for kind in KINDS if not kind.memory and kind.backend == kind.name.partition("-")[0]]
+
+
+@pytest.fixture(params=ASYNC, ids=[kind.name for kind in ASYNC])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    return kind
+
+
+@pytest.fixture
+async def redis(connect: Connect) -> AsyncIterator[Face]:
+    async with connect() as redis:
+        yield redis
+
+
+class Countdown:
+    """Cancels a scope at its k-th checkpoint, whichever that is.
+
+    The loop's own scheduling is watched through the awaitable that runs under it: each time it hands control back, one
+    more checkpoint has been reached.
+    """
+
+    def __init__(self, scope: anyio.CancelScope, left: int) -> None:
+        self.scope = scope
+        self.left = left
+
+    async def drive(self, awaitable: Awaitable[Any]) -> Any:
+        return await _Watched(awaitable, self)
+
+
+class _Watched:
+    def __init__(self, awaitable: Awaitable[Any], countdown: Countdown) -> None:
+        self._inner = awaitable.__await__()
+        self._countdown = countdown
+
+    def __await__(self) -> Any:
+        return self
+
+    def __iter__(self) -> _Watched:
+        return self
+
+    def __next__(self) -> Any:
+        return self.send(None)
+
+    def send(self, value: Any) -> Any:
+        yielded = self._inner.send(value)
+        self._countdown.left -= 1
+        if self._countdown.left == 0:
+            self._countdown.scope.cancel()
+        return yielded
+
+    def throw(self, *error: Any) -> Any:
+        return self._inner.throw(*error)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+async def at_every_checkpoint(do: Callable[[], Awaitable[Any]], check: Callable[[], Awaitable[None]]) -> int:
+    """Run something again and again, cancelled one checkpoint later each time, until it is not cancelled any more."""
+    for k in range(1, 200):
+        with anyio.CancelScope() as scope:
+            await Countdown(scope, k).drive(do())
+        await check()
+        if not scope.cancelled_caught:
+            return k
+    raise AssertionError("it never ended by itself")
+
+
+async def test_a_plan_cancelled_at_every_checkpoint(redis: Face, key: str, beside: Driver) -> None:
+    """However far it came: the next command gets its own reply, and the counter counts what ran, at most once each."""
+    tried = 0
+
+    async def check() -> None:
+        nonlocal tried
+        tried += 1
+        assert await redis.run(echoes("next", str(tried))) == [b"next", str(tried).encode()]
+
+    rounds = await at_every_checkpoint(lambda: redis.run(counts(key)), check)
+    rounds += await at_every_checkpoint(lambda: redis.run(batch(counts(key), once("INCR", key))), check)
+    counted = beside.run(reads("GET", key))
+    assert isinstance(counted, bytes)
+    assert 3 <= int(counted) <= 2 * rounds
+    assert rounds >= 2
+
+
+async def test_the_first_plan_cancelled_at_every_checkpoint(connect: Connect) -> None:
+    """The same while the connection is still being opened: another caller is not disturbed by it."""
+    for k in range(1, 40):
+        async with connect() as redis, anyio.create_task_group() as tasks:
+            got: list[object] = []
+
+            async def neighbour(driver: Face = redis, got: list[object] = got) -> None:
+                got.append(await driver.run(reads("ECHO", "neighbour")))
+
+            tasks.start_soon(neighbour)
+            with anyio.CancelScope() as scope:
+                await Countdown(scope, k).drive(redis.run(reads("PING")))
+        assert got == [b"neighbour"]
+        if not scope.cancelled_caught:
+            return
+    raise AssertionError("it never ended by itself")
+
+
+async def test_hold_cancelled_at_every_checkpoint(redis: Face, key: str, beside: Driver) -> None:
+    """Wherever it is cancelled, waiting, holding or releasing: afterwards nobody holds the lock."""
+    lock = Lock(key, ttl=60)
+
+    async def hold() -> None:
+        async with redis.hold(lock) as held:
+            await anyio.lowlevel.checkpoint()
+            held.check()
+
+    async def check() -> None:
+        assert beside.run(reads("EXISTS", lock.key)) == 0
+
+    assert await at_every_checkpoint(hold, check) > 2
+
+
+async def test_waiting_for_a_lock_cancelled_at_every_checkpoint(redis: Face, key: str, beside: Driver) -> None:
+    """A waiter that leaves takes nothing with it: the holder's lock stays, and is free after its release."""
+    lock = Lock(key, ttl=60, retry_every=0.002)
+    theirs = beside.run(lock.acquire())
+    assert theirs is not None
+    tried = 0
+
+    async def check() -> None:
+        nonlocal tried
+        tried += 1
+        assert beside.run(reads("GET", lock.key)) == theirs.token.encode()
+
+    async def wait() -> None:
+        with contextlib.suppress(TimeoutError):
+            async with redis.hold(lock, wait=0.02):
+                raise AssertionError("two hold it")
+
+    await at_every_checkpoint(wait, check)
+    assert beside.run(lock.release(theirs)) is True
+    assert tried > 5
+
+
+async def test_cancel_storms(redis: Face, proxy: Proxy, key: str, beside: Driver) -> None:
+    """Crowds whose members leave at random moments: no reply reaches another, and nothing is left behind."""
+    chance = random.Random(11)
+    await redis.run(reads("PING"))
+    proxy.plan(Delay(0.001), when=b"*", times=1_000_000)
+    answered = left = 0
+
+    async def ask(number: int) -> None:
+        nonlocal answered, left
+        with anyio.move_on_after(chance.random() * 0.01):
+            answer = await redis.run(echoes("storm", str(number)))
+            assert answer == [b"storm", str(number).encode()]
+            answered += 1
+            return
+        left += 1
+
+    for first in range(0, 640, 64):
+        async with anyio.create_task_group() as tasks:
+            for number in range(first, first + 64):
+                tasks.start_soon(ask, number)
+        assert await redis.run(reads("ECHO", first)) == str(first).encode()
+    assert answered + left == 640
+    assert left > 0
+    assert answered > 0
+
+
+async def test_blocked_pops_cancelled(kind: Kind, redis_server: Server, key: str, beside: Driver) -> None:
+    """A hundred that leave: no slot is lost, and no ghost stays on the server to which a later push would go."""
+    async with kind.make(redis_server.url, {}) as redis:  # past the proxy, which would learn of it later
+        await redis.run(reads("PING"))
+        before = clients(beside)
+        for _ in range(100):
+            with anyio.move_on_after(0.001):
+                await redis.run(blocks(30, "BLPOP", key))
+        with anyio.fail_after(5):
+            while clients(beside) > before:
+                await anyio.sleep(0.005)
+        await redis.run(once("RPUSH", key, "last"))
+        assert await redis.run(blocks(5, "BLPOP", key)) == [key.encode(), b"last"]
+
+
+def clients(beside: Driver) -> int:
+    listed = beside.run(reads("CLIENT", "LIST"))
+    assert isinstance(listed, bytes)
+    return len(listed.splitlines())
+
+
+async def test_more_blocked_than_there_are_connections_for(redis: Face, key: str, beside: Driver) -> None:
+    """Further ones wait for their turn, and all get something."""
+    got: list[object] = []
+
+    async def pop() -> None:
+        got.append(await redis.run(blocks(20, "BLPOP", key)))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(80):
+            tasks.start_soon(pop)
+        while len(got) < 80:
+            await redis.run(once("RPUSH", key, *range(16)))
+            await anyio.sleep(0.01)
+    assert len(got) == 80
+    beside.run(sets("DEL", key))
+
+
+# Crowds
+
+
+async def test_ten_thousand_tasks(redis: Face, key: str) -> None:
+    """They share what connections there are, and each gets its own answer."""
+    wrong = 0
+
+    async def ask(number: int) -> None:
+        nonlocal wrong
+        wrong += await redis.run(reads("ECHO", number)) != str(number).encode()
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(10_000):
+            tasks.start_soon(ask, number)
+    assert wrong == 0
+
+
+async def test_a_huge_value_next_to_small_ones(redis: Face, key: str) -> None:
+    """64 MB on its way, out and back, and neighbours' replies are theirs."""
+    value = b"0123456789abcdef" * 2**22
+
+    async def ask(number: int) -> None:
+        for turn in range(10):
+            assert await redis.run(reads("ECHO", f"{number}-{turn}")) == f"{number}-{turn}".encode()
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(32):
+            tasks.start_soon(ask, number)
+        await redis.run(sets("SET", key, value))
+        assert await redis.run(reads("GET", key)) == value
+
+
+async def test_memory_stays_bounded_when_nothing_comes_back(redis: Face, proxy: Proxy) -> None:
+    """Behind a server that takes nothing, callers wait outside: the bytes queued stay below their bound."""
+    from redis_patterns._multiplex import MOST_BYTES, MOST_REQUESTS
+
+    await redis.run(reads("PING"))
+    transport: Any = getattr(redis, "_transport")  # noqa: B009  what every asynchronous driver has
+    proxy.stall()
+    value = b"x" * 100_000
+    most = 0
+    async with anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            with contextlib.suppress(OutcomeUnknown, ConnectionError):
+                await redis.run(sets("SET", "never", value))
+
+        for _ in range(2000):  # 200 MB in all
+            tasks.start_soon(ask)
+        for _ in range(20):
+            await anyio.sleep(0.005)
+            wire = transport._connection.wire
+            queued = sum(len(request.data) for request in wire.waiting() if not request.sent)
+            most = max(most, queued)
+            assert len(wire) <= MOST_REQUESTS
+        tasks.cancel_scope.cancel()
+    assert most <= MOST_BYTES + len(value) + 1000
+    proxy.stall(False)
+
+
+async def test_a_server_killed_under_load(kind: Kind, key: str) -> None:
+    """SIGKILL and a restart under 64 tasks: each call ends with its own answer or says that it cannot know."""
+    from redis_patterns.testing import server
+
+    answered: dict[str, list[int]] = {"before": [], "after": []}
+    unknown = runs = 0
+    with server() as mortal:
+        async with kind.make(mortal.url, {"retry_for": 20}) as redis:
+            phase = "before"
+
+            async def work() -> None:
+                nonlocal unknown, runs
+                left = 10
+                while left:
+                    left -= phase == "after"
+                    runs += 1
+                    try:
+                        counted = await redis.run(counts(key))
+                    except OutcomeUnknown:
+                        unknown += 1
+                    else:
+                        assert isinstance(counted, int)
+                        answered[phase].append(counted)
+                    await anyio.lowlevel.checkpoint()
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(64):
+                    tasks.start_soon(work)
+                await anyio.sleep(0.02)
+                mortal.kill()
+                phase = "after"
+                mortal.restart()
+            total = await redis.run(reads("GET", key))
+    assert len(answered["before"]) + len(answered["after"]) + unknown == runs
+    assert isinstance(total, bytes)
+    # The restarted server is empty, so its count is that of the runs after: none of them twice.
+    assert len(answered["after"]) - 64 <= int(total) <= len(answered["after"]) + unknown
+
+
+async def test_a_server_that_pauses(redis: Face, beside: Driver, key: str) -> None:
+    """CLIENT PAUSE holds replies back; they come to those who asked."""
+    await redis.run(reads("PING"))
+    beside.run(once("CLIENT", "PAUSE", 50))
+
+    async def ask(number: int) -> None:
+        assert await redis.run(echoes(key, str(number))) == [key.encode(), str(number).encode()]
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(50):
+            tasks.start_soon(ask, number)
+
+
+async def test_connections_killed_under_load(redis: Face, beside: Driver, key: str) -> None:
+    """CLIENT KILL again and again: nothing counts twice."""
+    answers: list[int] = []
+    unknown = 0
+
+    async def work() -> None:
+        nonlocal unknown
+        for _ in range(20):
+            try:
+                counted = await redis.run(counts(key))
+            except OutcomeUnknown:
+                unknown += 1
+            else:
+                assert isinstance(counted, int)
+                answers.append(counted)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(32):
+            tasks.start_soon(work)
+        for _ in range(10):
+            await anyio.sleep(0.003)
+            beside.run(once("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))
+    assert len(set(answers)) == len(answers)
+    assert len(answers) + unknown == 640
+
+
+# What is left behind
+
+
+async def test_nothing_is_left_after_close(kind: Kind, redis_server: Server) -> None:
+    """No task, socket or timer of the driver outlives it, closed in peace or in the middle of things."""
+    for seconds in (None, 0.003):
+        async with kind.make(redis_server.url, {}) as redis:
+            with anyio.move_on_after(seconds or 10):
+                async with anyio.create_task_group() as tasks:
+                    for number in range(20):
+                        tasks.start_soon(redis.run, reads("ECHO", number))
+                    if seconds is not None:
+                        tasks.start_soon(redis.run, blocks(30, "BLPOP", "left-behind"))
+    if kind.backend == "asyncio":
+        import asyncio
+
+        await asyncio.sleep(0)
+        ours = [task for task in asyncio.all_tasks() if "redis-patterns" in task.get_name()]
+        assert ours == []
+    assert sys.exc_info() == (None, None, None)
