@@ -24,6 +24,7 @@ from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script, ba
 from redis_patterns_core.rate_limits import Decision, TokenBucket
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Backoff
+from redis_patterns_core.tracing import Instrument, Outcome, Subject
 from redis_patterns_core.validate import Duration
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "ErrorReply",
     "Flow",
     "Held",
+    "Instrument",
     "Json",
     "Leaderboard",
     "Lease",
@@ -54,6 +56,7 @@ __all__ = [
     "LockLost",
     "LockNotAcquired",
     "Now",
+    "Outcome",
     "OutcomeUnknown",
     "PatternsError",
     "Plan",
@@ -63,6 +66,7 @@ __all__ = [
     "Spawn",
     "Step",
     "Steps",
+    "Subject",
     "Text",
     "TokenBucket",
     "Unreachable",

@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import anyio
 
+from redis_patterns._observe import Observed, Tally
 from redis_patterns_core import validate
 from redis_patterns_core.errors import (
     CommandFailed,
@@ -31,6 +32,7 @@ from redis_patterns_core.locks import Held, Lock
 from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
+from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration
 
 T = TypeVar("T")
@@ -89,6 +91,7 @@ class AsyncDriver(ABC):
         retry_for: seconds, or a timedelta, for which a plan that may be sent (again) is tried before it fails.
         on_background_error: called with the flow or plan and the exception when a spawned flow or a clean-up fails; by
             default it is logged to ``redis_patterns``.
+        instrument: is told of each run.
         clock: monotonic, in seconds.
     """
 
@@ -98,8 +101,10 @@ class AsyncDriver(ABC):
         *,
         retry_for: Duration,
         on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None,
+        instrument: Instrument | None,
         clock: Callable[[], float],
     ) -> None:
+        self._instrument = instrument
         self._transport = transport
         self._ask = transport.ask
         self._retry_for = validate.milliseconds("retry_for", retry_for, least=0) / 1000
@@ -130,17 +135,19 @@ class AsyncDriver(ABC):
             DriverClosed: the driver was closed.
             TypeError: `step` is neither a plan nor a flow.
         """
-        if timeout is not None:
-            return await self._run_within(step, validate.milliseconds("timeout", timeout) / 1000)
-        if isinstance(step, Plan):
+        if isinstance(step, Plan) and timeout is None and self._instrument is None:
+            # The way of most plans, without a call more than it needs.
             try:
                 answers = await self._ask(step.commands, step.blocks_for)
             except Incomplete as attempt:
                 answers = await self._finish(step, attempt)
             return step.parse(answers)
-        if isinstance(step, Flow):
-            return await self._run_flow(step)
-        raise TypeError(f"run takes a plan or a flow, not {type(step).__name__}")
+        seconds = None if timeout is None else validate.milliseconds("timeout", timeout) / 1000
+        tally = Tally()
+        if self._instrument is None:
+            return await self._run_within(step, seconds, tally)
+        with Observed(self._instrument, step, tally, self._clock, self._report):
+            return await self._run_within(step, seconds, tally)
 
     @contextlib.asynccontextmanager
     async def hold(self, lock: Lock, *, wait: Duration | None = 5, renew: bool = True) -> AsyncGenerator[Held, None]:
@@ -231,8 +238,12 @@ class AsyncDriver(ABC):
 
     # Plans
 
-    async def _finish(self, plan: Plan[Any], attempt: Incomplete, trace: list[Sent] | None = None) -> Sequence[Reply]:
+    async def _finish(
+        self, plan: Plan[Any], attempt: Incomplete, trace: list[Sent] | None = None, tally: Tally | None = None
+    ) -> Sequence[Reply]:
         """Bring a plan to its replies whose first attempt was not enough, as `Execution` decides."""
+        tally = tally or Tally()
+        tally.add(attempt)
         execution = Execution(plan, give_up_at=self._clock() + self._retry_for, backoff=BACKOFF)
         while (delay := execution.after(attempt, now=self._clock(), chance=random.random())) is not None:
             await anyio.sleep(delay)
@@ -240,18 +251,22 @@ class AsyncDriver(ABC):
                 attempt = Incomplete(answers=await self._ask(execution.commands, plan.blocks_for, trace))
             except Incomplete as again:
                 attempt = again
+            tally.add(attempt)
         return execution.replies
 
-    async def _run_within(self, step: Plan[T] | Flow[T], seconds: float) -> T:
+    async def _run_within(self, step: Plan[T] | Flow[T], seconds: float | None, tally: Tally) -> T:
         trace: list[Sent] = []
         with anyio.move_on_after(seconds):
-            if isinstance(step, Plan):
-                try:
-                    answers = await self._ask(step.commands, step.blocks_for, trace)
-                except Incomplete as attempt:
-                    answers = await self._finish(step, attempt, trace)
-                return step.parse(answers)
-            return await self.run(step)
+            if isinstance(step, Flow):
+                return await self._run_flow(step)
+            if not isinstance(step, Plan):
+                raise TypeError(f"run takes a plan or a flow, not {type(step).__name__}")
+            try:
+                answers = await self._ask(step.commands, step.blocks_for, trace)
+                tally.round_trips += 1
+            except Incomplete as attempt:
+                answers = await self._finish(step, attempt, trace, tally)
+            return step.parse(answers)
         if isinstance(step, Plan):
             error = OutcomeUnknown if any(attempt.sent for attempt in trace) else Unreachable
             raise error(step.name, f"not over within {seconds:g} s")
@@ -324,7 +339,7 @@ class AsyncDriver(ABC):
 
         async def serve() -> None:
             try:
-                await self._run_flow(flow)
+                await self.run(flow)
             except Exception as error:  # noqa: BLE001  there is no caller
                 self._report(flow, error)
             finally:

@@ -244,8 +244,8 @@ class Multiplexer:
             try:
                 answers = await connection.exchange(commands, trace)
             except BaseException:
-                # Closed before the caller goes on, so that the server soon forgets it: until then it gives what is pushed
-                # to nobody.
+                # Closed before the caller goes on, so that the server soon forgets it: until then it gives to nobody
+                # what is pushed.
                 connection.fail("the caller has left")
                 with anyio.CancelScope(shield=True):
                     await connection.wait_closed()

@@ -33,6 +33,7 @@ from redis_patterns._redis_asyncio import ClusterClient, Pool, take_over
 from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.flow import Flow
 from redis_patterns_core.plan import Plan
+from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration
 
 __all__ = ["Driver"]
@@ -57,6 +58,7 @@ class Driver(AsyncDriver):
         retry_for: seconds, or a timedelta, for which a plan that may be sent (again) is tried before it fails.
         on_background_error: called with the flow or plan and the exception when a spawned flow or a clean-up fails; by
             default it is logged to ``redis_patterns``.
+        instrument: is told of each run.
 
     Raises:
         ConfigurationError: something that is no such client, or a duration that is not allowed.
@@ -68,6 +70,7 @@ class Driver(AsyncDriver):
         *,
         retry_for: Duration = 3,
         on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
+        instrument: Instrument | None = None,
     ) -> None:
         transport: Transport
         pool: Any = getattr(client, "connection_pool", None)
@@ -78,7 +81,13 @@ class Driver(AsyncDriver):
             transport = _taking(pool)
         else:
             raise ConfigurationError(f"client must be a redis.asyncio client, not {type(client).__name__}")
-        super().__init__(transport, retry_for=retry_for, on_background_error=on_background_error, clock=time.monotonic)
+        super().__init__(
+            transport,
+            retry_for=retry_for,
+            on_background_error=on_background_error,
+            instrument=instrument,
+            clock=time.monotonic,
+        )
 
     @classmethod
     def connect(
@@ -87,6 +96,7 @@ class Driver(AsyncDriver):
         *,
         retry_for: Duration = 3,
         on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
+        instrument: Instrument | None = None,
         **options: Any,
     ) -> Self:
         """Make a driver; no connection is opened yet.
@@ -94,7 +104,7 @@ class Driver(AsyncDriver):
         Parameters:
             url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path?db=0``, or
                 ``redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/service_name[/db]``.
-            retry_for, on_background_error: as for the class.
+            retry_for, on_background_error, instrument: as for the class.
             options: ``cluster=True`` for a cluster of which the URL names a node; ``sentinels``, ``service_name`` and
                 ``sentinel_kwargs``; else see `Address.parse`; the same names as redis-py's.
 
@@ -107,6 +117,7 @@ class Driver(AsyncDriver):
             transport_to(Target.parse(url, options), open_socket, _start, time.monotonic),
             retry_for=retry_for,
             on_background_error=on_background_error,
+            instrument=instrument,
             clock=time.monotonic,
         )
         return driver

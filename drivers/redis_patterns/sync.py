@@ -33,6 +33,7 @@ from typing import Any, Protocol, Self, TypeVar, cast
 import redis
 
 from redis_patterns._address import Target
+from redis_patterns._observe import Observed, Tally
 from redis_patterns._redis_py import Leases, Pool
 from redis_patterns._redis_py_clients import LazyCluster, client_of, cluster_client
 from redis_patterns._redis_py_cluster import ClusterLeases
@@ -53,6 +54,7 @@ from redis_patterns_core.locks import Held, Lock
 from redis_patterns_core.plan import Plan
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
+from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration
 
 __all__ = ["Driver"]
@@ -83,6 +85,7 @@ class Driver:
         retry_for: seconds, or a timedelta, for which a plan that may be sent (again) is tried before it fails.
         on_background_error: called with the flow and the exception when a spawned flow or a clean-up fails, in the
             thread where it happened; by default it is logged to ``redis_patterns``.
+        instrument: is told of each run.
         clock: the monotonic clock, in seconds.
         sleep: waits for so many seconds.
 
@@ -96,6 +99,7 @@ class Driver:
         *,
         retry_for: Duration = 3,
         on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
+        instrument: Instrument | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -107,7 +111,7 @@ class Driver:
             transport = Leases(pool, clock)
         else:
             raise ConfigurationError(f"client must be a synchronous redis-py client, not {type(client).__name__}")
-        self._begin(transport, retry_for, on_background_error)
+        self._begin(transport, retry_for, on_background_error, instrument)
         self._clock = clock
         self._sleep = sleep
 
@@ -116,7 +120,9 @@ class Driver:
         transport: Leases | ClusterLeases,
         retry_for: Duration,
         on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None,
+        instrument: Instrument | None,
     ) -> None:
+        self._instrument = instrument
         self._close_client: Callable[[], None] | None = None
         self._retry_for = validate.milliseconds("retry_for", retry_for, least=0) / 1000
         self._report = on_background_error or _log
@@ -138,6 +144,7 @@ class Driver:
         *,
         retry_for: Duration = 3,
         on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
+        instrument: Instrument | None = None,
         **options: Any,
     ) -> Driver:
         """Make a driver with a client of its own, which is closed with it. No connection is opened yet.
@@ -145,7 +152,7 @@ class Driver:
         Parameters:
             url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path?db=0``, or
                 ``redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/service_name[/db]``.
-            retry_for, on_background_error: as for the class.
+            retry_for, on_background_error, instrument: as for the class.
             options: ``cluster=True`` for a cluster of which the URL names a node; ``sentinels``, ``service_name`` and
                 ``sentinel_kwargs``; else what ``redis.Redis.from_url`` takes, such as ``socket_timeout=5``,
                 ``socket_connect_timeout=5``, ``protocol=3``, ``username``, ``password``, ``db``, ``client_name``,
@@ -162,7 +169,7 @@ class Driver:
             else Leases(cast("Pool", client.connection_pool), time.monotonic)
         )
         driver = cls.__new__(cls)
-        driver._begin(transport, retry_for, on_background_error)  # noqa: SLF001  this class's own
+        driver._begin(transport, retry_for, on_background_error, instrument)  # noqa: SLF001  this class's own
         driver._close_client = client.close  # noqa: SLF001  the same
         return driver
 
@@ -185,17 +192,17 @@ class Driver:
             DriverClosed: the driver was closed.
             TypeError: `step` is neither a plan nor a flow, or a flow calls a coroutine function.
         """
-        if timeout is not None:
-            return self._run_until(step, self._clock() + validate.milliseconds("timeout", timeout) / 1000)
-        if isinstance(step, Plan):
+        if isinstance(step, Plan) and timeout is None and self._instrument is None:
+            # The way of most plans, without a call more than it needs.
             try:
                 answers = self._ask(step.commands, step.blocks_for)
             except Incomplete as attempt:
                 answers = self._finish(step, attempt)
             return step.parse(answers)
-        if isinstance(step, Flow):
-            return self._run_flow(step, self._sleep)
-        raise TypeError(f"run takes a plan or a flow, not {type(step).__name__}")
+        ends_at = math.inf
+        if timeout is not None:
+            ends_at = self._clock() + validate.milliseconds("timeout", timeout) / 1000
+        return self._run(step, self._sleep, ends_at)
 
     @contextlib.contextmanager
     def hold(self, lock: Lock, *, wait: Duration | None = 5, renew: bool = True) -> Generator[Held, None, None]:
@@ -286,8 +293,36 @@ class Driver:
 
     # Plans
 
-    def _finish(self, plan: Plan[Any], attempt: Incomplete, ends_at: float = math.inf) -> Sequence[Reply]:
+    def _run(self, step: Plan[T] | Flow[T], sleep: Callable[[float], None], ends_at: float) -> T:
+        """Run a plan or a flow, as part of another flow too."""
+        instrument = self._instrument
+        tally = Tally()
+        if instrument is None:
+            return self._run_unobserved(step, sleep, ends_at, tally)
+        with Observed(instrument, step, tally, self._clock, self._report):
+            return self._run_unobserved(step, sleep, ends_at, tally)
+
+    def _run_unobserved(
+        self, step: Plan[T] | Flow[T], sleep: Callable[[float], None], ends_at: float, tally: Tally
+    ) -> T:
+        if isinstance(step, Flow):
+            return self._run_flow(step, sleep, ends_at)
+        if not isinstance(step, Plan):
+            raise TypeError(f"run takes a plan or a flow, not {type(step).__name__}")
+        within = None if ends_at == math.inf else max(0.0, ends_at - self._clock())
+        try:
+            answers = self._ask(step.commands, step.blocks_for, within)
+            tally.round_trips += 1
+        except Incomplete as attempt:
+            answers = self._finish(step, attempt, ends_at, tally)
+        return step.parse(answers)
+
+    def _finish(
+        self, plan: Plan[Any], attempt: Incomplete, ends_at: float = math.inf, tally: Tally | None = None
+    ) -> Sequence[Reply]:
         """Bring a plan to its replies whose first attempt was not enough, as `Execution` decides."""
+        tally = tally or Tally()
+        tally.add(attempt)
         execution = Execution(plan, give_up_at=min(self._clock() + self._retry_for, ends_at), backoff=_BACKOFF)
         while (delay := execution.after(attempt, now=self._clock(), chance=random.random())) is not None:
             self._sleep(delay)
@@ -296,16 +331,8 @@ class Driver:
                 attempt = Incomplete(answers=self._ask(execution.commands, plan.blocks_for, within))
             except Incomplete as again:
                 attempt = again
+            tally.add(attempt)
         return execution.replies
-
-    def _run_until(self, step: Plan[T] | Flow[T], ends_at: float) -> T:
-        if isinstance(step, Flow):
-            return self._run_flow(step, self._sleep, ends_at)
-        try:
-            answers = self._ask(step.commands, step.blocks_for, max(0.0, ends_at - self._clock()))
-        except Incomplete as attempt:
-            answers = self._finish(step, attempt, ends_at)
-        return step.parse(answers)
 
     def _forget(self) -> None:
         """Forget what belongs to the parent process, after a fork: its sockets, threads and locks."""
@@ -355,10 +382,8 @@ class Driver:
 
     def _perform(self, step: Step, sleep: Callable[[float], None], ends_at: float = math.inf) -> Any:
         match step:
-            case Plan():
-                return self.run(step) if ends_at == math.inf else self._run_until(step, ends_at)
-            case Flow():
-                return self._run_flow(step, sleep, ends_at)
+            case Plan() | Flow():
+                return self._run(step, sleep, ends_at)
             case Sleep():
                 sleep(max(0.0, min(step.seconds, ends_at - self._clock())))
             case Now():
@@ -388,7 +413,7 @@ class Driver:
     def _spawn(self, flow: Flow[Any]) -> None:
         def serve() -> None:
             try:
-                self._run_flow(flow, self._sleep_in_background)
+                self._run(flow, self._sleep_in_background, math.inf)
             except Exception as error:  # noqa: BLE001  there is no caller
                 self._report(flow, error)
             finally:

@@ -34,6 +34,7 @@ from redis_patterns_core.flow import Flow
 from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Incomplete
+from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration
 
 __all__ = ["Driver"]
@@ -58,9 +59,14 @@ class Driver(AsyncDriver):
         *,
         retry_for: Duration,
         on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None,
+        instrument: Instrument | None,
     ) -> None:
         super().__init__(
-            transport, retry_for=retry_for, on_background_error=on_background_error, clock=trio.current_time
+            transport,
+            retry_for=retry_for,
+            on_background_error=on_background_error,
+            instrument=instrument,
+            clock=trio.current_time,
         )
         self._tasks = background
 
@@ -71,6 +77,7 @@ class Driver(AsyncDriver):
         *,
         retry_for: Duration = 3,
         on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
+        instrument: Instrument | None = None,
         **options: Any,
     ) -> Self:
         """Make a driver; no connection is opened yet.
@@ -78,7 +85,7 @@ class Driver(AsyncDriver):
         Parameters:
             url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path?db=0``, or
                 ``redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/service_name[/db]``.
-            retry_for, on_background_error: as for the class.
+            retry_for, on_background_error, instrument: as for the class.
             options: ``cluster=True`` for a cluster of which the URL names a node; ``sentinels``, ``service_name`` and
                 ``sentinel_kwargs``; else see `Address.parse`; the same names as redis-py's.
 
@@ -91,7 +98,13 @@ class Driver(AsyncDriver):
             return await SharedConnection.open(address, background)
 
         transport = transport_to(Target.parse(url, options), open_socket, background.start, trio.current_time)
-        return cls(transport, background, retry_for=retry_for, on_background_error=on_background_error)
+        return cls(
+            transport,
+            background,
+            retry_for=retry_for,
+            on_background_error=on_background_error,
+            instrument=instrument,
+        )
 
     def _start(self, function: Callable[[], Awaitable[None]], name: str) -> _Task:
         return self._tasks.start(function, name)

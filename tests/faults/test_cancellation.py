@@ -111,14 +111,15 @@ async def test_a_plan_cancelled_at_every_checkpoint(redis: Face, key: str, besid
 async def test_the_first_plan_cancelled_at_every_checkpoint(connect: Connect) -> None:
     """The same while the connection is still being opened: another caller is not disturbed by it."""
     for k in range(1, 40):
+        got: list[object] = []
+        scope = anyio.CancelScope()
         async with connect() as redis, anyio.create_task_group() as tasks:
-            got: list[object] = []
 
             async def neighbour(driver: Face = redis, got: list[object] = got) -> None:
                 got.append(await driver.run(reads("ECHO", "neighbour")))
 
             tasks.start_soon(neighbour)
-            with anyio.CancelScope() as scope:
+            with scope:
                 await Countdown(scope, k).drive(redis.run(reads("PING")))
         assert got == [b"neighbour"]
         if not scope.cancelled_caught:
