@@ -15,7 +15,6 @@ from __future__ import annotations
 import enum
 import hashlib
 import pkgutil
-from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeAlias, TypeVar, overload
@@ -209,22 +208,37 @@ def batch(*plans: Plan[Any]) -> Plan[tuple[Any, ...]]:
     Raises:
         ConfigurationError: one of them is no plan, or blocks, which would hold up the others.
     """
+    commands: list[Command] = []
+    ends: list[int] = []
     for plan in plans:
         if not isinstance(plan, Plan):
             raise ConfigurationError(f"plans must be plans, each one round trip; {plan!r} is not")
         if plan.blocks_for is not None:
             raise ConfigurationError(f"plans must not block, or they hold up their neighbours; {plan!r} does")
-    parts: list[tuple[slice, Callable[[Sequence[Reply]], Any]]] = []
-    commands: list[Command] = []
-    for plan in plans:
-        parts.append((slice(len(commands), len(commands) + len(plan.commands)), plan.parse))
-        commands.extend(plan.commands)
-    names = [name if count == 1 else f"{count} {name}" for name, count in Counter(plan.name for plan in plans).items()]
+        commands += plan.commands
+        ends.append(len(commands))
+    parsers = [plan.parse for plan in plans]
+
+    def parse(replies: Sequence[Reply]) -> tuple[Any, ...]:
+        start = 0
+        results: list[Any] = []
+        for parser, end in zip(parsers, ends, strict=True):
+            results.append(parser(replies[start:end]))
+            start = end
+        return tuple(results)
+
+    def parse_singly(replies: Sequence[Reply]) -> tuple[Any, ...]:
+        return tuple([parser((reply,)) for parser, reply in zip(parsers, replies, strict=True)])
+
+    # Most patterns' plans have one command, and long batches are made of such: they need no slices.
+    singly = ends == list(range(1, len(plans) + 1))
+    names = [plan.name for plan in plans]
+    counted = [name if (count := names.count(name)) == 1 else f"{count} {name}" for name in dict.fromkeys(names)]
     return Plan(
-        f"batch({', '.join(names)})",
+        f"batch({', '.join(counted)})",
         tuple(commands),
-        lambda replies: tuple(parse(replies[part]) for part, parse in parts),
-        max((plan.effect for plan in plans), default=Effect.READS),
+        parse_singly if singly else parse,
+        max([plan.effect for plan in plans], default=Effect.READS),
     )
 
 

@@ -161,10 +161,7 @@ class SocketLink(Link):
                 if within is not None:
                     ends_at = time.monotonic() + within
                 self._limit(limit, ends_at)
-            if len(commands) == 1:
-                data = _wire.packed(commands[0], self.known)
-            else:
-                data = b"".join([_wire.packed(command, self.known) for command in commands])
+            data = _wire.joined(commands, self.known)
             # The first send takes at least one byte, or nothing has left.
             count = self._send(data)
             sent = True

@@ -52,6 +52,15 @@ def packed(command: Command, known: set[str]) -> bytes:
     return hiredis.pack_command(command.evaluated())
 
 
+def joined(commands: Sequence[Command], known: set[str]) -> bytes:
+    """Give the bytes of several commands; see `packed`."""
+    if len(commands) == 1:
+        return packed(commands[0], known)
+    pack = hiredis.pack_command
+    # Without a call of ours for the plain commands, which long batches are made of.
+    return b"".join([pack(command.args) if command.script is None else packed(command, known) for command in commands])
+
+
 class Request(Generic[W]):
     """Commands of one caller, on their way.
 
@@ -111,10 +120,7 @@ class Wire(Generic[W]):
         """
         known = self.known
         try:
-            if len(commands) == 1:
-                data = packed(commands[0], known)
-            else:
-                data = b"".join([packed(command, known) for command in commands])
+            data = joined(commands, known)
         except BaseException:
             known.clear()  # the source of a script may have been packed, and will not be sent
             raise
@@ -163,16 +169,20 @@ class Wire(Generic[W]):
         gets, sent = self._reader.gets, self._sent
         try:
             self._reader.feed(buffer, 0, count)
-            while (reply := gets()) is not NOT_ENOUGH:
-                if type(reply) is PushNotification:
-                    continue
-                if not sent:
-                    raise Incomplete("the server sent a reply that nobody had asked for")
+            while sent:
                 request = sent[0]
-                request.answers.append(reply)
-                request.missing -= 1
-                if not request.missing:
-                    done.append(sent.popleft())
+                missing, append = request.missing, request.answers.append
+                while missing and (reply := gets()) is not NOT_ENOUGH:
+                    if type(reply) is not PushNotification:
+                        append(reply)
+                        missing -= 1
+                request.missing = missing
+                if missing:
+                    return done
+                done.append(sent.popleft())
+            while (reply := gets()) is not NOT_ENOUGH:
+                if type(reply) is not PushNotification:
+                    raise Incomplete("the server sent a reply that nobody had asked for")
         except PROTOCOL_ERRORS as error:
             raise Incomplete(f"the server sent what is no RESP: {error}") from error
         return done

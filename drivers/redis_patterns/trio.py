@@ -231,7 +231,8 @@ class SharedConnection(Connection):
         """Send commands and wait for their replies."""
         wire = self.wire
         idle = wire.oldest is None
-        if idle and trio.current_time() - self._used_at > _FRESH and self._poll.poll(0):
+        now = trio.current_time()
+        if idle and now - self._used_at > _FRESH and self._poll.poll(0):
             self._read()
             if not self.usable:
                 raise Incomplete("the server closed the connection")
@@ -246,7 +247,7 @@ class SharedConnection(Connection):
                     self._flushing = True
                     await trio.lowlevel.cancel_shielded_checkpoint()
                     self._flushing = False
-                self._flush()
+                self._flush(now)
             while request.missing and waiter.error is None:
                 if self._led:
                     await self._park(request)
@@ -278,10 +279,11 @@ class SharedConnection(Connection):
                 self._read()
         finally:
             self._led = False
-            for other in self.wire.waiting():
-                if other.waiter.parked is not None:
-                    other.waiter.wake()
-                    break
+            if len(self.wire):
+                for other in self.wire.waiting():
+                    if other.waiter.parked is not None:
+                        other.waiter.wake()
+                        break
 
     async def _readable(self) -> None:
         try:
@@ -309,16 +311,16 @@ class SharedConnection(Connection):
         for request in done:
             request.waiter.wake()
         self._joining = len(done) > 1
-        self._used_at = trio.current_time()
         self.on_progress()
         if not self.usable and not self.wire:
             self.fail("the connection was retired")
 
-    def _flush(self) -> None:
+    def _flush(self, now: float) -> None:
         """Write what is queued; what the socket does not take is left to a task that waits for it."""
         if self._unwritten or not self.usable:
             return
-        data = self.wire.to_write(trio.current_time())
+        self._used_at = now
+        data = self.wire.to_write(now)
         if self._tls is not None and data:
             data = self._tls.encrypt(data)
         if not data:
@@ -340,7 +342,7 @@ class SharedConnection(Connection):
                 await trio.lowlevel.wait_writable(self._sock)
                 self._unwritten = self._unwritten[self._sock.send(self._unwritten) :]
                 if not self._unwritten:
-                    self._flush()
+                    self._flush(trio.current_time())
                     return
         except BlockingIOError:
             self._background.start(self._write_rest, "writer")
