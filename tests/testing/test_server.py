@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -396,3 +397,30 @@ with server():
 def test_the_session_shares_a_server(redis_server: Server) -> None:
     """The fixture of all tests is a running server."""
     assert said(redis_server, "PING") == "+PONG\r\n"
+
+
+def test_a_killed_process_leaves_no_server() -> None:
+    """Even SIGKILL of the process that started it ends the server."""
+    program = """
+import sys, time
+from redis_patterns.testing import server
+with server() as running:
+    print(running.pid, flush=True)
+    time.sleep(60)
+"""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    starter = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths}
+    )
+    assert starter.stdout is not None
+    with starter.stdout as said:
+        pid = int(said.readline())
+        starter.kill()
+        starter.wait()
+    ends_at = time.monotonic() + 10
+    while alive(pid):
+        state = Path(f"/proc/{pid}/stat")
+        if state.exists() and state.read_text().split()[2] == "Z":
+            return  # dead, and only nobody has looked at it yet
+        assert time.monotonic() < ends_at, "the server lives on"
+        time.sleep(0.01)

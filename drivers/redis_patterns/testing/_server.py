@@ -113,6 +113,7 @@ class Server:
         self._timeout = timeout
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             self._port = _free_port() if tcp else 0
@@ -206,6 +207,16 @@ class Server:
                 stderr=log,
                 process_group=0,
             )
+        # Whatever ends this process, SIGKILL included, closes its end of the guard's pipe, and the guard then ends the
+        # server. It is alive until we have waited for it, so its number is nobody else's.
+        with contextlib.suppress(OSError):  # no shell, no guard
+            self._guard = subprocess.Popen(  # noqa: S603  fixed words
+                ["/bin/sh", "-c", 'read -r _ || kill -9 "$1"', "guard", str(self._process.pid)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                process_group=0,
+            )
         try:
             self._wait(self._process, log_path)
         except BaseException:
@@ -239,6 +250,10 @@ class Server:
             return
         # By the process object, never by a number from a file: a number may be another process' by now.
         process, self._process = self._process, None
+        guard, self._guard = self._guard, None
+        # The guard first: once we have waited for the server, its number may be another process'.
+        if guard is not None:
+            guard.communicate(b"all is well\n")
         if grace:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -262,7 +277,7 @@ def server(
     """Run a private Redis server for a block of code.
 
     It listens on a unix socket in a temporary folder, keeps nothing, and is gone with its folder afterwards, also when
-    the interpreter exits inside the block.
+    the interpreter exits inside the block. A process that is killed leaves the folder behind, but not the server.
 
     Parameters:
         executable: the program; see `find_server`.
