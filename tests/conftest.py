@@ -24,6 +24,13 @@ def pytest_report_header() -> str:
         return f"redis server: none; {error}"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    from tests.faults import tally
+
+    if tally.COUNTS:
+        terminalreporter.write_line(f"faults tried: {tally.line()}")
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Server]:
     """Give a running server that the whole session shares; without one, the tests that ask for it fail."""

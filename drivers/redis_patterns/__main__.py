@@ -1,190 +1,176 @@
-"""The command line: ``redis-patterns``, or ``python -m redis_patterns``."""
+"""The command line: ``redis-patterns tour`` shows what the patterns do, on a private server or on yours."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import importlib.metadata
-import inspect
 import os
+import secrets
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from redis_patterns._tour import Counter, Redis, Tour
-from redis_patterns.testing import ServerNotFound, server
+import anyio
+
+from redis_patterns import _tour
+from redis_patterns.testing import server
 from redis_patterns_core.errors import PatternsError
-from redis_patterns_core.plan import Command, Effect, Plan
+from redis_patterns_core.flow import Flow
+from redis_patterns_core.locks import Lock
+from redis_patterns_core.plan import Plan
 
-_FAILED = 1
-_UNUSABLE = 2
+if TYPE_CHECKING:  # only one of them is used, and only that one is imported then
+    from redis_patterns import sync
+    from redis_patterns._async import AsyncDriver
+
+_INSTALL = "pip install 'redis-patterns[embedded]'"
+_FAILED, _MISUSED, _INTERRUPTED = 1, 2, 130
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Parameters:
-        arguments: what stands behind the program's name; the process's own where none are given.
+        argv: the arguments, by default the program's own.
 
     Returns:
-        The exit code: 0 when all went well, 1 when something did not do what it should, 2 for a wrong call.
+        The exit code: 0 when all went as it should, 1 when something did not, 2 for what cannot be run at all.
     """
     parser = _parser()
-    chosen = parser.parse_args(arguments)
-    if chosen.command is None:
-        parser.print_help()
-        return _UNUSABLE
+    arguments = parser.parse_args(argv)
     try:
-        code = _tour(chosen)
+        if arguments.version:
+            print(f"redis-patterns {_version()}")
+            code = 0
+        elif arguments.command is None:
+            parser.print_help()
+            code = _MISUSED
+        else:
+            code = _show_tour(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain once more when it closes the stream.
+        # Whoever read has seen enough. What is still buffered goes nowhere, or Python would complain when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _FAILED
+        code = _FAILED
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="redis-patterns", description="Redis patterns: see them at work.")
-    parser.add_argument("--version", action="version", version=_own_version())
-    commands = parser.add_subparsers(dest="command", metavar="command")
-    tour = commands.add_parser("tour", help="run each pattern on a server and show what it does")
-    tour.add_argument("--url", help="a Redis server; by default a private one is started")
-    tour.add_argument("--driver", choices=["sync", "asyncio", "trio"], default="sync", help="what runs the patterns")
-    tour.add_argument("--color", choices=["auto", "always", "never"], default="auto", help="whether to use colours")
+    parser = argparse.ArgumentParser(prog="redis-patterns", description="Redis patterns as values.")
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    tour = parser.add_subparsers(dest="command", metavar="COMMAND").add_parser(
+        "tour",
+        help="see the patterns work",
+        description="Run each pattern, and show the commands it becomes, its result and its round trips. "
+        "All keys are the tour's own, and deleted at the end.",
+    )
+    tour.add_argument("--url", help="the server to use, such as redis://localhost; by default a private one is started")
+    tour.add_argument("--driver", choices=("sync", "asyncio", "trio"), default="sync", help="by default sync")
+    tour.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="by default auto")
     return parser
 
 
-def _own_version() -> str:
+def _version() -> str:
     try:
         return importlib.metadata.version("redis-patterns")
     except importlib.metadata.PackageNotFoundError:
-        return "unknown: not installed"  # run from its source
+        return "(not installed)"
 
 
-def _tour(chosen: argparse.Namespace) -> int:
-    try:
-        if chosen.url is not None:
-            return _show(chosen, chosen.url, "on the server that was named")
-        with server() as private:
-            return _show(chosen, private.url, "on a private server")
-    except ServerNotFound as missing:
-        return _show_in_memory(chosen, missing)
-    except PatternsError as error:
-        print(f"redis-patterns: {error}", file=sys.stderr)
-        return _FAILED
+def _show_tour(arguments: argparse.Namespace) -> int:
+    with contextlib.ExitStack() as stack:
+        url, on, where = arguments.url, "", "by --url"
+        if url is None:
+            try:
+                url, where = stack.enter_context(server()).url, "embedded"
+            except (OSError, RuntimeError) as error:
+                reason = str(error).partition("\n")[0]
+                fake = _fakeredis()
+                if fake is None:
+                    return _fail(f"{reason}; to have a server to try things on: {_INSTALL}", _MISUSED)
+                if arguments.driver == "trio":
+                    return _fail(f"{reason}; trio needs a server: give a --url, or {_INSTALL}", _MISUSED)
+                on, where = f"fakeredis {importlib.metadata.version('fakeredis')}", "in memory"
+                print(
+                    _tour.fit(f"There is no server to start, so this runs in memory, on fakeredis: {reason}."),
+                    end="\n\n",
+                )
+        tour = _tour.Tour(
+            _tour.sections(f"tour-{secrets.token_hex(2)}"),
+            show=print,
+            on=on,
+            where=where,
+            driver=arguments.driver,
+            colored=_colored(arguments.color),
+        )
+        try:
+            _run(tour, arguments.driver, url)
+        except PatternsError as error:
+            return _fail(str(error), _FAILED)
+        finally:
+            if tour.left_behind is not None:
+                _fail(f"the tour's keys may be left behind: {tour.left_behind}", _FAILED)
+        return _FAILED if tour.wrong or tour.left_behind else 0
 
 
-def _show_in_memory(chosen: argparse.Namespace, missing: ServerNotFound) -> int:
-    print(f"No Redis server: {missing}.", file=sys.stderr)
-    try:
-        import fakeredis  # noqa: PLC0415  of the extra "embedded", which may not be there
-    except ImportError:
-        print("Install the extra: pip install 'redis-patterns[embedded]'", file=sys.stderr)
-        return _UNUSABLE
-    if chosen.driver == "trio":
-        print("The server in memory cannot be reached by the trio driver: try --driver sync.", file=sys.stderr)
-        return _UNUSABLE
-    print("Going on with a server in memory (fakeredis), which is no real Redis.", file=sys.stderr)
-    client = fakeredis.FakeRedis() if chosen.driver == "sync" else fakeredis.FakeAsyncRedis()
-    return _show(chosen, client, "in memory")
+def _run(tour: _tour.Tour, name: str, url: str | None) -> None:
+    """Walk on a driver: to a URL, or without one in memory."""
+    module = importlib.import_module(f"redis_patterns.{name}")
+    options: dict[str, Any] = {"instrument": tour, "on_background_error": tour.not_cleaned_up}
 
+    def connect() -> Any:
+        if url is not None:
+            return module.Driver.connect(url, **options)
+        fakeredis = importlib.import_module("fakeredis")
+        return module.Driver(fakeredis.FakeRedis() if name == "sync" else fakeredis.FakeAsyncRedis(), **options)
 
-def _show(chosen: argparse.Namespace, place: Any, where: str) -> int:
-    counter = Counter()
-    color = chosen.color == "always" or (
-        chosen.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    )
-
-    async def show() -> int:
-        async with _driver(chosen.driver, place, counter) as redis:
-            version = await _version(redis)
-            print(f"redis-patterns: {version}, {where}, by the {chosen.driver} driver")
-            counter.round_trips = 0
-            tour = Tour(redis, counter, sys.stdout, color, chosen.driver != "sync")
-            await tour.run()
-            what = f"{tour.steps} steps, {counter.round_trips} round trips, {version}"
-            print(f"\n{what}: " + (f"{tour.failures} NOT AS IT SHOULD BE" if tour.failures else "all as it should be"))
-            return _FAILED if tour.failures else 0
-
-    return _RUNNERS[chosen.driver](show)
-
-
-async def _version(redis: Redis) -> str:
-    def parse(replies: Sequence[object]) -> str:
-        text = replies[0].decode() if isinstance(replies[0], bytes) else ""
-        facts = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-        name = "Valkey" if facts.get("server_name") == "valkey" else "Redis"
-        return f"{name} {facts.get('valkey_version') or facts.get('redis_version') or 'of unknown version'}"
-
-    try:
-        return str(await redis.run(Plan("info", (Command(("INFO", "server")),), parse, Effect.READS)))
-    except PatternsError as error:
-        if isinstance(error, ConnectionError):
-            raise
-        return "Redis of unknown version"  # fakeredis, and users that may not ask
-
-
-# Drivers and how their code is run; imported when they are chosen
-
-
-class _Sync:
-    """The sync driver in the shape of the others; nothing here ever waits for an event loop."""
-
-    def __init__(self, driver: Any) -> None:
-        self._driver = driver
-
-    async def run(self, step: Any) -> Any:
-        return self._driver.run(step)
-
-    @contextlib.asynccontextmanager
-    async def hold(self, lock: Any) -> AsyncGenerator[Any, None]:
-        with self._driver.hold(lock) as held:
-            yield held
-
-
-@contextlib.asynccontextmanager
-async def _driver(name: str, place: Any, counter: Counter) -> AsyncGenerator[Redis, None]:
-    module: Any = importlib.import_module(f"redis_patterns.{name}")
-    if isinstance(place, str):
-        driver = module.Driver.connect(place, instrument=counter)
+    if name == "sync":
+        _walk(tour, connect)
     else:
-        driver = module.Driver(place, instrument=counter)
-    async with contextlib.AsyncExitStack() as stack:
-        if name == "sync":
-            yield _Sync(stack.enter_context(driver))
-        else:
-            managed: AbstractAsyncContextManager[Redis] = driver
-            yield await stack.enter_async_context(managed)
-        if not isinstance(place, str):
-            closed = place.aclose() if hasattr(place, "aclose") else place.close()
-            if inspect.isawaitable(closed):
-                await closed
+        anyio.run(_walk_async, tour, connect, backend=name)
 
 
-def _run_sync(show: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    steps = show()
+def _walk(tour: _tour.Tour, connect: Callable[[], sync.Driver]) -> None:
+    with connect() as driver:
+
+        def hold(lock: Lock, step: Plan[Any] | Flow[Any]) -> Any:
+            with driver.hold(lock):
+                return driver.run(step)
+
+        driver.run(tour.walk(hold))
+
+
+async def _walk_async(tour: _tour.Tour, connect: Callable[[], AsyncDriver]) -> None:
+    async with connect() as driver:
+
+        async def hold(lock: Lock, step: Plan[Any] | Flow[Any]) -> Any:
+            async with driver.hold(lock):
+                return await driver.run(step)
+
+        await driver.run(tour.walk(hold))
+
+
+def _fakeredis() -> object | None:
+    """Give the in-memory server if it is there and knows Lua."""
     try:
-        steps.send(None)
-    except StopIteration as stop:
-        return int(stop.value)
-    raise RuntimeError("the sync driver waited for an event loop")
+        importlib.import_module("lupa")
+        return importlib.import_module("fakeredis")
+    except ImportError:
+        return None
 
 
-def _run_asyncio(show: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    import asyncio  # noqa: PLC0415  only for who chose it
-
-    return asyncio.run(show())
-
-
-def _run_trio(show: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    import trio  # noqa: PLC0415  only for who chose it
-
-    return trio.run(show)
+def _colored(choice: str) -> bool:
+    # https://no-color.org: set to anything but an empty text, it means no.
+    return choice == "always" or (choice == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
 
 
-_RUNNERS = {"sync": _run_sync, "asyncio": _run_asyncio, "trio": _run_trio}
+def _fail(message: str, code: int) -> int:
+    print(f"redis-patterns: {' '.join(message.split())}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

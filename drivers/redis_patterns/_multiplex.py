@@ -71,6 +71,10 @@ class Connection(ABC):
     async def wait_closed(self) -> None:
         """Wait until the socket is closed."""
 
+    def limit(self, timeout: float | None) -> None:
+        """Set how long a reply may take, in seconds, from now on; ``None`` for no limit."""
+        self.timeout = timeout
+
     def retire(self) -> None:
         """Take no more requests, and close when those on their way are answered."""
         self.usable = False
@@ -239,7 +243,7 @@ class Multiplexer:
             if connection is None:
                 connection = await self._open()
             timeout = connection.timeout
-            connection.timeout = None if blocks_for == 0 or timeout is None else blocks_for + timeout
+            connection.limit(None if blocks_for == 0 or timeout is None else blocks_for + timeout)
             self._blocking.add(connection)
             try:
                 answers = await connection.exchange(commands, trace)
@@ -252,7 +256,7 @@ class Multiplexer:
                 raise
             finally:
                 self._blocking.discard(connection)
-                connection.timeout = timeout
+                connection.limit(timeout)
             if self._closed:
                 connection.fail("the driver was closed")
             else:

@@ -1,219 +1,303 @@
-"""The tour: each pattern at work on a real server, line by line, with the commands it became and what they cost.
+"""What ``redis-patterns tour`` shows: each pattern's Python, the commands it becomes, its result and its round trips.
 
-The lines that are shown are the lines that are run. A further pattern is one more `Section`.
+The tour is written once, as values: `sections` is a list of what to run and of what should come of it, and `Tour.walk`
+is a flow over it, which any driver runs. A new pattern is one more `Section` in that list.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
-import secrets
 import textwrap
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TextIO
+from typing import Any, Generic, TypeVar
 
-import redis_patterns
+from redis_patterns_core import replies
 from redis_patterns_core.cluster import keys_of
-from redis_patterns_core.errors import PatternsError
-from redis_patterns_core.flow import Flow
+from redis_patterns_core.errors import CommandFailed, PatternsError
+from redis_patterns_core.flow import Call, Defer, Flow, Steps, flow
+from redis_patterns_core.leaderboards import Entry, Leaderboard
+from redis_patterns_core.locks import Lease, Lock
 from redis_patterns_core.plan import Command, Effect, Plan, batch
+from redis_patterns_core.rate_limits import TokenBucket
 from redis_patterns_core.tracing import Outcome, Subject
 
-_WIDTH = 80
-_SHA = re.compile(r"\b[0-9a-f]{40}\b")
-_BOLD, _DIM, _GREEN, _RED, _CYAN, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[36m", "\x1b[0m"
+T = TypeVar("T")
 
-
-class Redis(Protocol):
-    """What the tour needs of a driver; the sync one is wrapped to look like this."""
-
-    async def run(self, step: Plan[Any] | Flow[Any], /) -> Any: ...
-    def hold(self, lock: Any, /) -> AbstractAsyncContextManager[Any]: ...
+WIDTH = 80
+_COLORS = {"title": "1", "python": "33", "command": "36", "quiet": "2", "right": "32", "wrong": "1;31"}
+_SHA = re.compile(r"\b([0-9a-f]{7})[0-9a-f]{33}\b")
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of Python and what should come of it.
+class Step(Generic[T]):
+    """One line of the tour.
 
     Parameters:
-        source: gives a plan or a flow, or a lock where `inside` is given.
-        expected: tells whether a result is what it should be.
-        inside: lines to run while the lock is held.
-        save_as: the name under which later lines find the result.
+        line: the Python expression that makes `does`, in the names that the sections give.
+        does: what is run.
+        right: whether the result is what it should be.
+        name: what the line calls its result, where a later line uses it.
+        under: a lock, called ``lock``, that is held meanwhile.
+        keys: the keys that a flow writes; those of a plan and of the lock are known.
     """
 
-    source: str
-    expected: Callable[[Any], bool]
-    inside: tuple[Line, ...] = ()
-    save_as: str = ""
+    line: str
+    does: Plan[T] | Flow[T]
+    right: Callable[[T], bool]
+    name: str = ""
+    under: Lock | None = None
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Section:
-    """A pattern: what it is made with, and what it then does."""
-
-    title: str
-    made: str
-    lines: tuple[Line, ...]
-
-
-def _is(value: object) -> Callable[[Any], bool]:
-    return lambda result: bool(result == value)
-
-
-SECTIONS = (
-    Section(
-        "Leaderboards: scores and ranks",
-        'weekly = Leaderboard("weekly", namespace=tour)',
-        (
-            Line('batch(weekly.add("ann", 30), weekly.add("bob", 0))', _is((None, None))),
-            Line('weekly.increment("bob", 12.5)', _is(12.5)),
-            Line("weekly.top(2)", lambda top: [entry.member for entry in top] == ["ann", "bob"]),
-            Line('batch(weekly.rank("bob"), weekly.rank("nobody"))', _is((2, None))),
-            Line('weekly.around("bob", 3)', lambda rows: [entry.rank for entry in rows] == [1, 2]),
-        ),
-    ),
-    Section(
-        "Rate limits: a token bucket",
-        'api = TokenBucket("api", capacity=2, refill_rate=0.5, namespace=tour)',
-        (
-            Line('api.hit("alice", cost=2)', lambda decision: decision.allowed and decision.remaining == 0),
-            Line('api.hit("alice")', lambda decision: not decision.allowed and 1 < decision.retry_after <= 2),
-            Line('api.peek("bob")', lambda decision: decision.remaining == 2),
-        ),
-    ),
-    Section(
-        "Locks: one holder at a time",
-        'order = Lock("order:123", ttl=10, namespace=tour)',
-        (
-            Line("order.acquire()", lambda lease: lease is not None, save_as="lease"),
-            Line("order.acquire()", _is(None)),
-            Line("order.extend(lease, ttl=30)", _is(value=True)),
-            Line("batch(order.release(lease), order.release(lease))", _is((True, False))),
-            Line("order", lambda held: not held.lost, inside=(Line("order.wait_for(0)", _is(None)),)),
-        ),
-    ),
-    Section(
-        "Everything is a value: one round trip for three patterns",
-        "both = batch(weekly.count(), api.peek('bob'), order.acquire())",
-        (Line("both", lambda results: results[0] == 2 and results[2] is not None),),
-    ),
-)
-
-
-class Counter:
-    """An instrument that counts round trips."""
-
-    def __init__(self) -> None:
-        self.round_trips = 0
-
-    def begin(self, subject: Subject) -> Callable[[Outcome], None]:
-        """Note that something is about to run."""
-        del subject  # whatever it is, its round trips count
-
-        def ended(outcome: Outcome) -> None:
-            self.round_trips += outcome.round_trips
-
-        return ended
-
-
-@dataclass
-class Tour:
-    """Runs the sections on a driver and shows them.
+    """The part of the tour that shows one pattern.
 
     Parameters:
-        redis: the driver.
-        counter: the driver's instrument.
-        out: where to write.
-        color: whether to use a terminal's colours.
-        asynchronous: whether the driver's methods are awaited.
-        sections: what to show.
+        title: the pattern and what it is for, one line.
+        steps: in order; a section may build on those before it.
+        given: the patterns that it introduces, by the names that lines call them.
     """
 
-    redis: Redis
-    counter: Counter
-    out: TextIO
-    color: bool
-    asynchronous: bool
-    sections: tuple[Section, ...] = SECTIONS
-    steps: int = 0
-    failures: int = 0
-    _touched: set[str | bytes] = field(default_factory=set[str | bytes])
+    title: str
+    steps: Sequence[Step[Any]]
+    given: Mapping[str, object] = field(default_factory=dict[str, object])
 
-    async def run(self) -> None:
-        """Run all sections, and delete what they have written."""
-        names: dict[str, Any] = {name: getattr(redis_patterns, name) for name in redis_patterns.__all__}
-        # On a server that others use too, nothing of theirs is touched, and nothing of ours stays.
-        names["tour"] = f"tour-{secrets.token_hex(2)}"
-        try:
-            for section in self.sections:
-                self._say(f"\n{section.title}", _BOLD)
-                self._code(section.made)
-                exec(section.made, names)  # noqa: S102  the lines above
-                for line in section.lines:
-                    await self._line(line, names)
-        finally:
-            if self._touched:
-                deletions = (Command(("DEL", key)) for key in sorted(self._touched, key=str))
-                plans = [Plan("tour.delete", (command,), lambda _: None, Effect.IDEMPOTENT) for command in deletions]
-                await self.redis.run(batch(*plans))
 
-    async def _line(self, line: Line, names: dict[str, Any]) -> None:
-        before = self.counter.round_trips
-        self.steps += 1
-        value: Any = eval(line.source, names)  # noqa: S307  the lines above
+def sections(namespace: str) -> list[Section]:
+    """Give the tour.
+
+    Parameters:
+        namespace: the prefix of all its keys.
+    """
+    weekly = Leaderboard("weekly", namespace=namespace)
+    limiter = TokenBucket("api", capacity=2, refill_rate=0.1, namespace=namespace)
+    lock = Lock("order:123", ttl=10, namespace=namespace)
+    lease = Lease(lock.name, "worker-1")  # known beforehand, as the step that acquires it names its token
+    ann, bob = Entry("ann", 30.0, 1), Entry("bob", 12.5, 2)
+    return [
+        Section(
+            "Leaderboard: members by score, the highest first",
+            [
+                Step('weekly.add("ann", 30)', weekly.add("ann", 30), _is(None)),
+                Step('weekly.increment("bob", 12.5)', weekly.increment("bob", 12.5), _is(12.5)),
+                Step("weekly.top(3)", weekly.top(3), _is([ann, bob])),
+                Step('weekly.around("bob", 2)', weekly.around("bob", 2), _is([ann, bob])),
+                Step('weekly.rank("nobody")', weekly.rank("nobody"), _is(None)),
+            ],
+            {"weekly": weekly},
+        ),
+        Section(
+            "TokenBucket: two at once, one more every ten seconds",
+            [
+                Step('limiter.hit("alice")', limiter.hit("alice"), lambda got: got.allowed and got.remaining == 1),
+                Step('limiter.hit("alice")', limiter.hit("alice"), lambda got: got.allowed and got.remaining == 0),
+                Step(
+                    'limiter.hit("alice")',
+                    limiter.hit("alice"),
+                    lambda got: not got.allowed and got.retry_after is not None and 0 < got.retry_after <= 10,
+                ),
+                Step('limiter.peek("bob")', limiter.peek("bob"), lambda got: got.allowed and got.remaining == 2),
+            ],
+            {"limiter": limiter},
+        ),
+        Section(
+            "Lock: one holder at a time, for as long as a lease runs",
+            [
+                Step('lock.acquire(token="worker-1")', lock.acquire(token="worker-1"), _is(lease), name="lease"),  # noqa: S106  shown
+                Step('lock.acquire(token="worker-2")', lock.acquire(token="worker-2"), _is(None)),  # noqa: S106  the same
+                Step("lock.extend(lease, ttl=30)", lock.extend(lease, ttl=30), lambda held: held),
+                Step("lock.release(lease)", lock.release(lease), lambda held: held),
+                Step('weekly.increment("ann")', weekly.increment("ann"), _is(31.0), under=lock),
+            ],
+            {"lock": lock},
+        ),
+        Section(
+            "batch: several patterns in one round trip",
+            [
+                Step(
+                    'batch(limiter.hit("carol"), weekly.top(1), lock.acquire(token="worker-3"))',
+                    batch(limiter.hit("carol"), weekly.top(1), lock.acquire(token="worker-3")),  # noqa: S106  shown
+                    lambda got: got[0].allowed and got[1] == [Entry("ann", 31.0, 1)] and got[2] is not None,
+                ),
+            ],
+        ),
+    ]
+
+
+class Tour:
+    """Walks through sections, and is the instrument of the driver that it walks on.
+
+    Parameters:
+        sections: what to run.
+        show: prints a text.
+        on: the server's name, where it cannot be asked.
+        where: what the server is, such as ``embedded``.
+        driver: the driver's name.
+        colored: whether to colour what is shown.
+    """
+
+    def __init__(
+        self,
+        sections: Sequence[Section],
+        *,
+        show: Callable[[str], None],
+        on: str = "",
+        where: str,
+        driver: str,
+        colored: bool,
+    ) -> None:
+        self.wrong = 0
+        """How many steps did not do what they should."""
+        self.left_behind: BaseException | None = None
+        """What kept keys from being deleted, if anything did."""
+        self._sections = sections
+        self._show = show
+        self._on = on
+        self._where = where
+        self._driver = driver
+        self._run = "redis.run" if driver == "sync" else "await redis.run"
+        self._with = "with" if driver == "sync" else "async with"
+        self._colored = colored
+        self._steps = 0
+        self._round_trips = 0
+        # What the driver told of the step that runs.
+        self._seen: list[Subject] = []
+        self._sent = 0
+
+    def begin(self, subject: Subject) -> Callable[[Outcome], None]:
+        """Note what the driver runs, as its instrument."""
+        if subject.commands:  # of a flow, each plan is told by itself
+            self._seen.append(subject)
+        return self._end
+
+    def _end(self, outcome: Outcome) -> None:
+        self._sent += outcome.round_trips
+
+    def not_cleaned_up(self, _: Plan[Any] | Flow[Any], error: BaseException) -> None:
+        """Note that a clean-up failed, as the driver's handler of errors in the background."""
+        self.left_behind = error
+
+    @flow
+    def walk(self, hold: Callable[[Lock, Plan[Any] | Flow[Any]], Any]) -> Steps[None]:
+        """Run all steps and show them; whatever ends it, its keys are deleted.
+
+        Parameters:
+            hold: runs a plan or a flow while a lock is held, which only a driver can do.
+
+        Raises:
+            Unreachable, OutcomeUnknown: the server cannot be reached (any more). Other errors of the library are shown
+                where they happen.
+        """
+        server = f"{self._on or (yield from _name_of_server())} ({self._where})"
+        yield from Defer(_delete(_keys(self._sections)))
+        yield from self._say(f"redis-patterns tour on {server}, with redis_patterns.{self._driver}", "title")
+        for section in self._sections:
+            yield from self._say(f"\n{section.title}", "title")
+            for name, pattern in section.given.items():
+                yield from self._say(f"{name} = {pattern!r}", "quiet")
+            for step in section.steps:
+                yield from self._take(step, hold)
+        verdict = f"{self.wrong} WRONG" if self.wrong else "all as they should be"
+        summary = f"{_count(self._steps, 'step')} on {server}, {_count(self._round_trips, 'round trip')}, {verdict}"
+        yield from self._say(f"\n{summary}", "wrong" if self.wrong else "right")
+
+    def _take(self, step: Step[Any], hold: Callable[[Lock, Plan[Any] | Flow[Any]], Any]) -> Steps[None]:
+        self._seen, self._sent = [], 0
         try:
-            if line.inside:
-                self._code(f"{'async ' * self.asynchronous}with redis.hold({line.source}) as held:")
-                async with self._holding(value) as result:
-                    for inner in line.inside:
-                        self._code(f"    {'await ' * self.asynchronous}redis.run({inner.source})")
-                        blocked = await self.redis.run(eval(inner.source, names))  # noqa: S307  the same
-                        self._result(blocked, inner.expected(blocked))
+            result: Any
+            if step.under is not None:
+                result = yield from Call(hold, step.under, step.does)
             else:
-                self._code(f"{'await ' * self.asynchronous}redis.run({line.source})")
-                self._commands(value)
-                result = await self.redis.run(value)
+                result = yield step.does
+            shown, right = repr(result), step.right(result)
         except PatternsError as error:
-            self._result(f"{type(error).__name__}: {error}", as_expected=False)
-            return
-        if line.save_as:
-            names[line.save_as] = result
-        self._result(result, line.expected(result), self.counter.round_trips - before)
+            if isinstance(error, ConnectionError):
+                raise  # the other steps would only wait for it as long
+            shown, right = f"{type(error).__name__}: {error}", False
+        self._steps += 1
+        self._round_trips += self._sent
+        self.wrong += not right
 
-    @contextlib.asynccontextmanager
-    async def _holding(self, lock: Any) -> AsyncGenerator[Any, None]:
-        self._touched.add(lock.key)
-        async with self.redis.hold(lock) as held:
-            yield held
+        line = f"{step.name} = {self._run}({step.line})" if step.name else f"{self._run}({step.line})"
+        yield from self._say("")
+        if step.under is not None:
+            yield from self._say(f"{self._with} redis.hold(lock):", "python")
+        yield from self._say(line, "python", indent="" if step.under is None else "    ")
+        for command in self._commands(step):
+            comment = command.startswith("#")  # a script's name, before its call
+            yield from self._say(command, "quiet" if comment else "command", indent="    " if comment else "  > ")
+        yield from self._say(shown, indent="    ")
+        trips = _count(self._sent, "round trip")
+        if right:
+            yield from self._say(f"ok, {trips}", "right", indent="    ")
+        else:
+            yield from self._say(f"WRONG, {trips}: that is not what it should be", "wrong", indent="    ")
 
-    # Showing
+    def _commands(self, step: Step[Any]) -> Iterable[str]:
+        if isinstance(step.does, Plan) and step.under is None:
+            return _SHA.sub(r"\1...", step.does.explain()).splitlines()
+        # Which plans a flow runs shows while it runs, and then by the names of their commands.
+        return [f"{command} {subject.keys}" for subject in self._seen for command in subject.commands]
 
-    def _commands(self, step: Any) -> None:
-        if not isinstance(step, Plan):
-            return
-        for command in step.commands:
-            self._touched.update(key for key in keys_of(command) if isinstance(key, str | bytes))
-        for text in step.explain().splitlines():
-            self._say(self._cut(f"      {_SHA.sub(lambda sha: sha[0][:7] + '...', text)}"), _DIM)
+    def _say(self, text: str, color: str = "", indent: str = "") -> Steps[None]:
+        # By way of the driver, as a flow does no I/O.
+        yield from Call(self._show, painted(fit(text, indent), color if self._colored else ""))
 
-    def _code(self, source: str) -> None:
-        self._say(self._cut(f"  >>> {source}"), _CYAN)
 
-    def _result(self, result: object, as_expected: bool, round_trips: int | None = None) -> None:
-        cost = "" if round_trips is None else f"  ({round_trips} round trip{'' if round_trips == 1 else 's'})"
-        mark = "ok" if as_expected else "NOT AS IT SHOULD BE"
-        self.failures += not as_expected
-        shown = textwrap.wrap(repr(result) if not isinstance(result, str) else result, _WIDTH - 6)
-        for text in shown:
-            self._say(f"      {text}", _BOLD)
-        self._say(f"      {mark}{cost}", _GREEN if as_expected else _RED)
+def painted(text: str, color: str) -> str:
+    """Colour a text; without a color it stays as it is."""
+    return f"\x1b[{_COLORS[color]}m{text}\x1b[0m" if color and text else text
 
-    def _say(self, text: str, style: str = "") -> None:
-        print(f"{style}{text}{_PLAIN}" if self.color and style else text, file=self.out)
 
-    @staticmethod
-    def _cut(text: str) -> str:
-        return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
+def fit(text: str, indent: str = "") -> str:
+    """Break a text into lines that fit a terminal, the later ones indented a little more."""
+    return "\n".join(
+        textwrap.fill(
+            line,
+            WIDTH,
+            initial_indent=indent,
+            subsequent_indent=f"{' ' * len(indent)}  ",
+            break_on_hyphens=False,
+        )
+        for line in text.split("\n")
+    )
+
+
+def _is(expected: object) -> Callable[[object], bool]:
+    return lambda got: got == expected
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _name_of_server() -> Steps[str]:
+    info = Plan("tour.info", (Command(("INFO", "server")),), lambda answers: replies.text(answers[0]), Effect.READS)
+    try:
+        fields = dict(line.split(":", 1) for line in (yield from info).splitlines() if ":" in line)
+    except CommandFailed as error:
+        if error.plan != info.name:  # a password that was refused, say, is not about this command
+            raise
+        return "an unknown server"  # INFO is not for everybody; the tour can do without it
+    if "valkey_version" in fields:
+        return f"Valkey {fields['valkey_version']}"
+    return f"Redis {fields.get('redis_version', 'of an unknown version')}"
+
+
+def _keys(sections: Sequence[Section]) -> list[str]:
+    """Give every key that the tour may write: exactly these are deleted, nobody's server is searched for them."""
+    keys: set[str] = set()
+    for step in (step for section in sections for step in section.steps):
+        keys.update(step.keys)
+        if step.under is not None:
+            keys.add(step.under.key)
+        if isinstance(step.does, Plan):
+            keys.update(str(key) for command in step.does.commands for key in keys_of(command))
+    return sorted(keys)
+
+
+def _delete(keys: Sequence[str]) -> Plan[None]:
+    # A command for each, as they may live on different nodes.
+    return Plan("tour.clean_up", tuple(Command(("DEL", key)) for key in keys), lambda _: None, Effect.IDEMPOTENT)

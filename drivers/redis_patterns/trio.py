@@ -206,6 +206,7 @@ class SharedConnection(Connection):
         self._used_at = trio.current_time()
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
+        self._nap = trio.CancelScope()
         self._watchdog = background.start(self._watch, "watchdog")
 
     @classmethod
@@ -353,13 +354,21 @@ class SharedConnection(Connection):
         """See to it that no reply stays out for longer than the timeout."""
         while self.usable or self.wire:
             oldest = self.wire.oldest
-            if oldest is None or self.timeout is None:
-                # What is sent while this sleeps is not due before it wakes.
-                await trio.sleep(1 if self.timeout is None else self.timeout)
-            elif oldest.sent_at + self.timeout > trio.current_time():
-                await trio.sleep_until(oldest.sent_at + self.timeout)
-            else:
-                self.fail(f"no answer within {self.timeout:g} s")
+            with trio.CancelScope() as self._nap:
+                if self.timeout is None:
+                    await trio.sleep_forever()
+                elif oldest is None:
+                    # What is sent while this sleeps is not due before it wakes.
+                    await trio.sleep(self.timeout)
+                elif oldest.sent_at + self.timeout > trio.current_time():
+                    await trio.sleep_until(oldest.sent_at + self.timeout)
+                else:
+                    self.fail(f"no answer within {self.timeout:g} s")
+
+    def limit(self, timeout: float | None) -> None:
+        """Set how long a reply may take, from now on."""
+        super().limit(timeout)
+        self._nap.cancel()
 
     async def _handshake(self, tls: _Tls) -> None:
         while not tls.ready():

@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 
 from redis_patterns.sync import Driver
-from redis_patterns.testing import Server
+from redis_patterns.testing import Server, bundled_server, find_server, server
 from tests.drivers.clusters import RunningCluster, cluster
 from tests.drivers.faces import KINDS, Face, Kind, Maker
 from tests.drivers.plans import once
 
 URLS = [url for url in os.environ.get("REDIS_PATTERNS_TEST_URLS", "").split(",") if url]
 """Further servers: those that are already running somewhere."""
+
+BUNDLED = "" if bundled_server() == find_server() else bundled_server() or ""
+"""The older server that the extra ``embedded`` brings, where the tests run on another one."""
 
 Connect = Callable[..., AbstractAsyncContextManager[Face]]
 
@@ -29,7 +32,7 @@ class Cell:
 
     Parameters:
         kind: the driver.
-        place: ``private``, ``memory``, ``cluster``, or the URL of a further server.
+        place: ``private``, ``bundled``, ``memory``, ``cluster``, or the URL of a further server.
     """
 
     kind: Kind
@@ -37,13 +40,14 @@ class Cell:
 
     @property
     def name(self) -> str:
-        where = {"private": "", "memory": "", "cluster": "-on-cluster"}
+        where = {"private": "", "memory": "", "cluster": "-on-cluster", "bundled": "-on-bundled"}
         return self.kind.name + where.get(self.place, f"-url{URLS.index(self.place)}" if self.place in URLS else "")
 
 
 _CELLS = [
     *(Cell(kind, "memory" if kind.memory else "private") for kind in KINDS),
     *(Cell(kind, "cluster") for kind in KINDS if kind.make_cluster is not None),
+    *(Cell(kind, "bundled") for kind in KINDS if not kind.memory and BUNDLED),
     *(Cell(kind, url) for kind in KINDS if not kind.memory for url in URLS),
 ]
 # What a mark leaves out of the table.
@@ -65,7 +69,7 @@ def kind(cell: Cell) -> Kind:
 
 
 @pytest.fixture
-def anyio_backend(kind: Kind) -> str:
+def anyio_backend(kind: Kind) -> str | tuple[str, dict[str, Any]]:
     return kind.backend
 
 
@@ -76,14 +80,21 @@ def redis_cluster() -> Iterator[RunningCluster]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def older_server() -> Iterator[Server]:
+    """Give the server of the extra ``embedded``, where the session's is another."""
+    with server(BUNDLED) as running:
+        yield running
+
+
 @pytest.fixture
 def place(cell: Cell, request: pytest.FixtureRequest) -> Server | RunningCluster | str:
     """Give the server of the cell: the session's own, its cluster, or the URL of a further one."""
     if cell.place == "cluster":
         running: RunningCluster = request.getfixturevalue("redis_cluster")
         return running
-    if cell.place in {"private", "memory"}:
-        own: Server = request.getfixturevalue("redis_server")
+    if cell.place in {"private", "memory", "bundled"}:
+        own: Server = request.getfixturevalue("older_server" if cell.place == "bundled" else "redis_server")
         return own
     return cell.place
 

@@ -7,6 +7,7 @@ calls go to threads.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -176,10 +177,14 @@ class Kind:
     """
 
     name: str
-    backend: str
+    backend: str | tuple[str, dict[str, Any]]
     make: Maker
     make_cluster: Maker | None = None
     memory: bool = False
+
+
+# It has no wheels for some systems.
+_UVLOOP = importlib.util.find_spec("uvloop") is not None
 
 
 def _on_cluster(make: Maker) -> Maker:
@@ -193,6 +198,7 @@ KINDS = [
     Kind("asyncio", "asyncio", _asyncio, _on_cluster(_asyncio)),
     Kind("asyncio-resp2", "asyncio", _asyncio_resp2),
     Kind("asyncio-embedded", "asyncio", _asyncio_embedded, _asyncio_cluster),
+    *([Kind("asyncio-uvloop", ("asyncio", {"use_uvloop": True}), _asyncio)] if _UVLOOP else []),
     Kind("asyncio-memory", "asyncio", _asyncio_memory, memory=True),
     Kind("trio", "trio", _trio, _on_cluster(_trio)),
     Kind("trio-resp2", "trio", _trio_resp2),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import anyio
 import pytest
@@ -33,7 +34,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def anyio_backend(kind: Kind) -> str:
+def anyio_backend(kind: Kind) -> str | tuple[str, dict[str, Any]]:
     return kind.backend
 
 

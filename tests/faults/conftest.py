@@ -26,7 +26,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def anyio_backend(kind: Kind) -> str:
+def anyio_backend(kind: Kind) -> str | tuple[str, dict[str, Any]]:
     return kind.backend
 
 

