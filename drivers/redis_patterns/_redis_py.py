@@ -22,7 +22,7 @@ import redis
 from redis import exceptions
 
 from redis_patterns import _wire
-from redis_patterns._wire import NOT_ENOUGH, PushNotification
+from redis_patterns._wire import NOT_ENOUGH, PushNotification, packed
 from redis_patterns_core.errors import CommandFailed, DriverClosed
 from redis_patterns_core.plan import Command
 from redis_patterns_core.replies import ErrorReply, Reply
@@ -92,7 +92,7 @@ class Link:
         """
         del blocks_for, within  # what has no socket has no timeout either
         answers: list[Reply] = []
-        data = [_wire.packed(command, self.known) for command in commands]
+        data = [packed(command, self.known) for command in commands]
         try:
             self.connection.send_packed_command(data, check_health=False)
             while len(answers) < len(commands):
@@ -153,15 +153,16 @@ class SocketLink(Link):
         sent = False
         answers: list[Reply] = []
         special = blocks_for is not None or within is not None
-        limit, ends_at = self._timeout, math.inf
+        limit, ends_at = None, math.inf
         try:
             if special:
+                limit = self._timeout
                 if blocks_for is not None and limit is not None:
                     limit = None if blocks_for == 0 else blocks_for + limit
                 if within is not None:
                     ends_at = time.monotonic() + within
                 self._limit(limit, ends_at)
-            data = _wire.joined(commands, self.known)
+            data = packed(commands[0], self.known) if len(commands) == 1 else _wire.joined(commands, self.known)
             # The first send takes at least one byte, or nothing has left.
             count = self._send(data)
             sent = True

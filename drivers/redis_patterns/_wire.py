@@ -30,6 +30,7 @@ PROTOCOL_ERRORS = (hiredis.ProtocolError, TypeError)
 """What a reader raises on garbage, a map with a list as a key included; it is of no use afterwards."""
 
 PushNotification = hiredis.PushNotification
+pack = hiredis.pack_command
 
 
 def new_reader() -> hiredis.Reader:
@@ -47,16 +48,13 @@ def packed(command: Command, known: set[str]) -> bytes:
     """
     script = command.script
     if script is None or script.sha in known:
-        return hiredis.pack_command(command.args)
+        return pack(command.args)
     known.add(script.sha)
-    return hiredis.pack_command(command.evaluated())
+    return pack(command.evaluated())
 
 
 def joined(commands: Sequence[Command], known: set[str]) -> bytes:
     """Give the bytes of several commands; see `packed`."""
-    if len(commands) == 1:
-        return packed(commands[0], known)
-    pack = hiredis.pack_command
     # Without a call of ours for the plain commands, which long batches are made of.
     return b"".join([pack(command.args) if command.script is None else packed(command, known) for command in commands])
 
@@ -120,7 +118,7 @@ class Wire(Generic[W]):
         """
         known = self.known
         try:
-            data = joined(commands, known)
+            data = packed(commands[0], known) if len(commands) == 1 else joined(commands, known)
         except BaseException:
             known.clear()  # the source of a script may have been packed, and will not be sent
             raise

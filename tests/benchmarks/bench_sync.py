@@ -55,6 +55,9 @@ def cases(path: str) -> list[Case]:
             BARE,
             [
                 bare(path, "get"),
+                # What each layer adds, so that the whole can be accounted for.
+                ours("of ours, the link alone", _link, checks_get),
+                ours("of ours, lease and link", _transport, checks_get),
                 ours("ours, plan prebuilt", lambda driver: calling(driver.run, workload.get()), checks_get),
                 ours("ours, plan built each time", lambda driver: calling_built(driver.run, workload.get), checks_get),
                 peer("redis-py", _get),
@@ -109,6 +112,15 @@ def bare(path: str, what: str) -> Contender:
             sock.close()
 
     return Contender(BARE, opening)
+
+
+def _link(driver: Driver) -> Work:
+    commands = workload.get().commands
+    return calling(driver._transport._idle[-1].ask, commands, None)  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _transport(driver: Driver) -> Work:
+    return calling(driver._transport.ask, workload.get().commands, None)
 
 
 def _get(client: redis.Redis) -> Work:
