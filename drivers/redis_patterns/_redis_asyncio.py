@@ -32,7 +32,6 @@ class RedisConnection(Protocol):
 
     async def connect(self) -> None: ...
     async def disconnect(self, nowait: bool = False) -> None: ...
-    async def can_read(self) -> bool: ...
     async def send_packed_command(self, command: Sequence[bytes], check_health: bool = True) -> None: ...
     async def read_response(self, disable_decoding: bool = False, timeout: float | None = None) -> Reply: ...
 
@@ -118,7 +117,9 @@ async def take_over(pool: Pool, start: Callable[[Callable[[], Awaitable[None]], 
         await pool.release(connection)
 
     try:
-        if await connection.can_read():  # see the sync driver's leases
+        # See the sync driver's leases. Before redis-py 8 the same had another name.
+        name = "can_read" if hasattr(connection, "can_read") else "can_read_destructive"
+        if await getattr(connection, name)():
             await connection.disconnect(nowait=True)
             await connection.connect()
     except BaseException as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import socket
 import struct
 import sys
@@ -41,7 +42,9 @@ _CODES: dict[type[Exception], str] = {
     exceptions.BusyLoadingError: "LOADING",
     exceptions.ReadOnlyError: "READONLY",
     exceptions.NoPermissionError: "NOPERM",
+    exceptions.AuthenticationError: "WRONGPASS",
 }
+_CODE = re.compile(r"[A-Z]{3,}( |$)")
 
 
 class Connection(Protocol):
@@ -347,9 +350,10 @@ def error_reply(error: Exception) -> ErrorReply:
     """Give the reply that redis-py made an exception of, its code included."""
     message = str(error)
     code: object = getattr(error, "status_code", None) or _CODES.get(type(error))
-    if not isinstance(code, str) or message.startswith(f"{code} "):
-        return ErrorReply.parse(message)
-    return ErrorReply.parse(f"{code} {message}")
+    if not isinstance(code, str):
+        # redis-py has cut it off where it knows no class for it: that is the plain ERR.
+        code = "" if _CODE.match(message) else "ERR"
+    return ErrorReply.parse(message if not code or message.startswith(f"{code} ") else f"{code} {message}")
 
 
 def not_connected(error: Exception) -> Incomplete | CommandFailed:

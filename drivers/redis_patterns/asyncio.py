@@ -17,10 +17,9 @@ one write. `Driver(client)` runs on the connections of a ``redis.asyncio`` clien
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 import redis.asyncio
 
@@ -73,12 +72,11 @@ class Driver(AsyncDriver):
         instrument: Instrument | None = None,
     ) -> None:
         transport: Transport
-        pool: Any = getattr(client, "connection_pool", None)
         if isinstance(client, redis.asyncio.RedisCluster):
             cluster = ClusterClient(client)
             transport = Cluster(cluster.nodes, lambda node: _taking(cluster.pool(node)), time.monotonic)
-        elif inspect.iscoroutinefunction(getattr(pool, "get_connection", None)):
-            transport = _taking(pool)
+        elif isinstance(client, redis.asyncio.Redis):
+            transport = _taking(cast("Pool", client.connection_pool))
         else:
             raise ConfigurationError(f"client must be a redis.asyncio client, not {type(client).__name__}")
         super().__init__(

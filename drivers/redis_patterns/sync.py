@@ -104,11 +104,10 @@ class Driver:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         transport: Leases | ClusterLeases
-        pool: Any = getattr(client, "connection_pool", None)
         if isinstance(client, redis.RedisCluster):
             transport = ClusterLeases(lambda: client, clock)
-        elif hasattr(pool, "get_connection") and not inspect.iscoroutinefunction(pool.get_connection):
-            transport = Leases(pool, clock)
+        elif isinstance(client, redis.Redis):
+            transport = Leases(cast("Pool", client.connection_pool), clock)
         else:
             raise ConfigurationError(f"client must be a synchronous redis-py client, not {type(client).__name__}")
         self._begin(transport, retry_for, on_background_error, instrument)
