@@ -12,13 +12,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from redis_patterns import Lock, OutcomeUnknown, batch
+from redis_patterns import DriverClosed, Lock, OutcomeUnknown, Plan, batch
 from redis_patterns.sync import Driver
 from redis_patterns.testing import Server
 from tests.drivers.faces import KINDS, Face, Kind
 from tests.drivers.plans import blocks, counts, echoes, once, reads, sets
 from tests.faults.conftest import Connect
-from tests.faults.proxy import Delay, Proxy
+from tests.faults.proxy import Delay, Proxy, Silence
 from tests.faults.tally import COUNTS
 
 pytestmark = pytest.mark.anyio
@@ -389,3 +389,46 @@ async def test_nothing_is_left_after_close(kind: Kind, redis_server: Server) -> 
         ours = [task for task in asyncio.all_tasks() if "redis-patterns" in task.get_name()]
         assert ours == []
     assert sys.exc_info() == (None, None, None)
+
+
+async def test_close_waits_for_answers_that_are_due(connect: Connect, proxy: Proxy, key: str) -> None:
+    """What is under way when the driver closes gets its answer if that comes within the grace."""
+    got: list[object] = []
+    async with connect() as redis:
+        await redis.run(reads("PING"))
+        proxy.plan(Delay(0.05), when=b"INCR", times=10)
+
+        async def ask() -> None:
+            got.append(await redis.run(once("INCR", key)))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(ask)
+            while not proxy.done:
+                await anyio.sleep(0.002)
+            await redis.close(5)
+    assert sorted(got, key=str) == [1, 2, 3]
+
+
+async def test_close_fails_what_is_not_answered(connect: Connect, proxy: Proxy, key: str) -> None:
+    """After the grace, what may have happened ends as unknown, and what would be sent again as closed."""
+    ended: list[str] = []
+    async with connect() as redis:
+        await redis.run(reads("PING"))
+        proxy.plan(Silence(), when=b"INCR")
+
+        async def ask(plan: Plan[object]) -> None:
+            try:
+                await redis.run(plan)
+            except (OutcomeUnknown, DriverClosed) as error:
+                ended.append(f"{plan.name} {type(error).__name__}")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, once("INCR", key))
+            while not proxy.done:
+                await anyio.sleep(0.002)
+            tasks.start_soon(ask, reads("GET", key))
+            tasks.start_soon(ask, blocks(30, "BLPOP", f"{key}list"))
+            await anyio.sleep(0.05)
+            await redis.close(0.05)
+    assert sorted(ended) == ["blpop OutcomeUnknown", "get DriverClosed", "incr OutcomeUnknown"]
