@@ -93,18 +93,21 @@ class AsyncDriver(ABC):
             default it is logged to ``redis_patterns``.
         instrument: is told of each run.
         clock: monotonic, in seconds.
+        sleep: waits for so many seconds of that clock.
     """
 
     def __init__(
         self,
         transport: Transport,
         *,
-        retry_for: Duration,
-        on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None,
-        instrument: Instrument | None,
+        retry_for: Duration = 3,
+        on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
+        instrument: Instrument | None = None,
         clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._instrument = instrument
+        self._sleep = sleep
         self._transport = transport
         self._ask = transport.ask
         self._retry_for = validate.milliseconds("retry_for", retry_for, least=0) / 1000
@@ -246,7 +249,7 @@ class AsyncDriver(ABC):
         tally.add(attempt)
         execution = Execution(plan, give_up_at=self._clock() + self._retry_for, backoff=BACKOFF)
         while (delay := execution.after(attempt, now=self._clock(), chance=random.random())) is not None:
-            await anyio.sleep(delay)
+            await self._sleep(delay)
             try:
                 attempt = Incomplete(answers=await self._ask(execution.commands, plan.blocks_for, trace))
             except Incomplete as again:
@@ -311,7 +314,7 @@ class AsyncDriver(ABC):
             case Plan() | Flow():
                 return await self.run(step)
             case Sleep():
-                await anyio.sleep(max(0.0, step.seconds))
+                await self._sleep(max(0.0, step.seconds))
             case Now():
                 return self._clock()
             case Call():

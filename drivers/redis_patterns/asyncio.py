@@ -109,15 +109,24 @@ class Driver(AsyncDriver):
         Raises:
             ConfigurationError: a URL or an option that is not allowed; the message shows no part of the URL.
         """
-        driver = cls.__new__(cls)
-        AsyncDriver.__init__(
-            driver,
+        return cls.over(
             transport_to(Target.parse(url, options), open_socket, _start, time.monotonic),
             retry_for=retry_for,
             on_background_error=on_background_error,
             instrument=instrument,
-            clock=time.monotonic,
         )
+
+    @classmethod
+    def over(cls, transport: Transport, *, clock: Callable[[], float] = time.monotonic, **options: Any) -> Self:
+        """Make a driver on a transport of another kind, such as a server in memory.
+
+        Parameters:
+            transport: what carries the commands.
+            options: ``retry_for``, ``on_background_error`` and ``instrument`` as for `connect`; ``clock``, monotonic
+                seconds, and ``sleep``, which waits for so many of them.
+        """
+        driver = cls.__new__(cls)
+        AsyncDriver.__init__(driver, transport, clock=clock, **options)
         return driver
 
     def _start(self, function: Callable[[], Awaitable[None]], name: str) -> _Task:

@@ -51,7 +51,7 @@ from redis_patterns_core.errors import (
 )
 from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps
 from redis_patterns_core.locks import Held, Lock
-from redis_patterns_core.plan import Plan
+from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
 from redis_patterns_core.tracing import Instrument
@@ -62,6 +62,16 @@ __all__ = ["Driver"]
 T = TypeVar("T")
 
 _BACKOFF = Backoff()
+
+
+class Transport(Protocol):
+    """Carries commands to a server, for any number of threads at the same time; see `Leases`."""
+
+    def ask(
+        self, commands: Sequence[Command], blocks_for: float | None, within: float | None = None
+    ) -> Sequence[Reply]: ...
+    def close(self) -> None: ...
+    def forget(self) -> None: ...
 
 
 class _Client(Protocol):
@@ -103,30 +113,31 @@ class Driver:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        transport: Leases | ClusterLeases
+        transport: Transport
         if isinstance(client, redis.RedisCluster):
             transport = ClusterLeases(lambda: client, clock)
         elif isinstance(client, redis.Redis):
             transport = Leases(cast("Pool", client.connection_pool), clock)
         else:
             raise ConfigurationError(f"client must be a synchronous redis-py client, not {type(client).__name__}")
-        self._begin(transport, retry_for, on_background_error, instrument)
-        self._clock = clock
-        self._sleep = sleep
+        self._begin(transport, retry_for, on_background_error, instrument, clock=clock, sleep=sleep)
 
     def _begin(
         self,
-        transport: Leases | ClusterLeases,
-        retry_for: Duration,
-        on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None,
-        instrument: Instrument | None,
-    ) -> None:
+        transport: Transport,
+        retry_for: Duration = 3,
+        on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
+        instrument: Instrument | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Self:
         self._instrument = instrument
         self._close_client: Callable[[], None] | None = None
         self._retry_for = validate.milliseconds("retry_for", retry_for, least=0) / 1000
         self._report = on_background_error or _log
-        self._clock = time.monotonic
-        self._sleep = time.sleep
+        self._clock = clock
+        self._sleep = sleep
         self._transport = transport
         self._ask = transport.ask
         self._closed = False
@@ -135,6 +146,18 @@ class Driver:
         self._spawning = threading.Lock()
         self._closing = threading.Event()
         _drivers.add(self)
+        return self
+
+    @classmethod
+    def over(cls, transport: Transport, **options: Any) -> Self:
+        """Make a driver on a transport of another kind, such as a server in memory.
+
+        Parameters:
+            transport: what carries the commands.
+            options: ``retry_for``, ``on_background_error`` and ``instrument`` as for `connect`; ``clock``, monotonic
+                seconds, and ``sleep``, which waits for so many of them.
+        """
+        return cls.__new__(cls)._begin(transport, **options)  # noqa: SLF001  this class's own
 
     @classmethod
     def connect(
@@ -145,7 +168,7 @@ class Driver:
         on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
         instrument: Instrument | None = None,
         **options: Any,
-    ) -> Driver:
+    ) -> Self:
         """Make a driver with a client of its own, which is closed with it. No connection is opened yet.
 
         Parameters:
@@ -167,9 +190,10 @@ class Driver:
             if isinstance(client, LazyCluster)
             else Leases(cast("Pool", client.connection_pool), time.monotonic)
         )
-        driver = cls.__new__(cls)
-        driver._begin(transport, retry_for, on_background_error, instrument)  # noqa: SLF001  this class's own
-        driver._close_client = client.close  # noqa: SLF001  the same
+        driver = cls.over(
+            transport, retry_for=retry_for, on_background_error=on_background_error, instrument=instrument
+        )
+        driver._close_client = client.close  # noqa: SLF001  this class's own
         return driver
 
     # Running

@@ -57,18 +57,22 @@ class Driver(AsyncDriver):
         transport: Transport,
         background: _Background,
         *,
-        retry_for: Duration,
-        on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None,
-        instrument: Instrument | None,
+        clock: Callable[[], float] = trio.current_time,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            transport,
-            retry_for=retry_for,
-            on_background_error=on_background_error,
-            instrument=instrument,
-            clock=trio.current_time,
-        )
+        super().__init__(transport, clock=clock, **options)
         self._tasks = background
+
+    @classmethod
+    def over(cls, transport: Transport, **options: Any) -> Self:
+        """Make a driver on a transport of another kind, such as a server in memory.
+
+        Parameters:
+            transport: what carries the commands.
+            options: ``retry_for``, ``on_background_error`` and ``instrument`` as for `connect`; ``clock``, monotonic
+                seconds, and ``sleep``, which waits for so many of them.
+        """
+        return cls(transport, _Background(), **options)
 
     @classmethod
     def connect(

@@ -116,7 +116,7 @@ def bare(path: str, what: str) -> Contender:
 
 def _link(driver: Driver) -> Work:
     commands = workload.get().commands
-    return calling(driver._transport._idle[-1].ask, commands, None)  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue]
+    return calling(driver._transport._idle[-1].ask, commands, None)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _transport(driver: Driver) -> Work:

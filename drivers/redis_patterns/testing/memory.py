@@ -1,0 +1,334 @@
+"""A Redis in memory for unit tests: the real plans and scripts, no socket, and a clock that the test owns.
+
+    from redis_patterns.testing.memory import Server
+
+    server = Server()
+    with server.sync() as redis:
+        assert redis.run(limiter.hit("alice"))
+        server.clock.advance(60)  # keys expire, scripts' TIME moves
+
+It is fakeredis with its Lua (extra ``testing``), run in this process. What it does differently from a real Redis is
+listed in the documentation, and looked for by the project's own tests.
+"""
+
+from __future__ import annotations
+
+import heapq
+import inspect
+import itertools
+import math
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import fakeredis
+import redis
+from fakeredis._helpers import current_time
+from fakeredis._socket import BaseFakeSocket, FakeSocket
+from fakeredis.commands_mixins import ServerCommandsMixin
+
+from redis_patterns._redis_py import error_reply
+from redis_patterns._wire import packed
+from redis_patterns_core.errors import ConfigurationError, DriverClosed
+from redis_patterns_core.plan import Command
+from redis_patterns_core.replies import ErrorReply, Reply
+from redis_patterns_core.retry import Incomplete
+
+if TYPE_CHECKING:
+    import redis_patterns.asyncio
+    import redis_patterns.sync
+    import redis_patterns.trio
+
+__all__ = ["Clock", "Server"]
+
+_EPOCH = 1_700_000_000.0
+
+
+class Clock:
+    """Time that only the test moves; called, it gives monotonic seconds, from 0 on."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._due: list[tuple[float, int, anyio.Event]] = []
+        self._numbers = itertools.count()
+
+    def __call__(self) -> float:
+        """Give the seconds since the clock was made."""
+        return self._now
+
+    def time(self) -> float:
+        """Give the seconds since the epoch, as the server's TIME does."""
+        return _EPOCH + self._now
+
+    def advance(self, seconds: float) -> None:
+        """Put the clock forward, and wake who sleeps until then.
+
+        Parameters:
+            seconds: 0 or more.
+
+        Raises:
+            ConfigurationError: less than 0, or no number.
+        """
+        if not seconds >= 0:
+            raise ConfigurationError(f"seconds must be 0 or more, not {seconds!r}")
+        self._now += seconds
+        while self._due and self._due[0][0] <= self._now:
+            heapq.heappop(self._due)[2].set()
+
+    async def elapse(self, seconds: float) -> None:
+        """Let time pass in an async test: moment by moment, with everybody who sleeps waking in between.
+
+        Parameters:
+            seconds: 0 or more.
+        """
+        ends_at = self._now + seconds
+        await _settle()
+        while self._due and self._due[0][0] <= ends_at:
+            self.advance(max(0.0, self._due[0][0] - self._now))
+            await _settle()
+        self.advance(ends_at - self._now)
+        await _settle()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until the clock has been put forward that far."""
+        if seconds <= 0:
+            await anyio.lowlevel.checkpoint()
+            return
+        await self.alarm(self._now + seconds).wait()
+
+    def alarm(self, at: float) -> anyio.Event:
+        """Give an event that is set when the clock reaches a time."""
+        event = anyio.Event()
+        heapq.heappush(self._due, (at, next(self._numbers), event))
+        return event
+
+
+async def _settle() -> None:
+    # Enough for a woken flow to run a plan and to go to sleep again.
+    for _ in range(20):
+        await anyio.lowlevel.checkpoint()
+
+
+class Server:
+    """A Redis in memory.
+
+    Parameters:
+        clock: its time; one of its own where none is given.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
+        self.skew = 0.0
+        """Seconds by which the server's own clock is ahead of `clock`."""
+        self.commands = 0
+        """How many commands it has executed."""
+        self._connect()
+
+    def _connect(self) -> None:
+        self._lock = threading.RLock()
+        self._fake = fakeredis.FakeServer(version=(7, 0))
+        self._socket = _Socket(self._fake, 0, client_class=redis.Redis)
+        self._known: set[str] = set()
+        self._changed: list[anyio.Event] = []
+
+    def time(self) -> float:
+        """Give the seconds since the epoch, by the server's own clock."""
+        return self.clock.time() + self.skew
+
+    def execute(self, commands: Sequence[Command]) -> tuple[list[Reply], bool]:
+        """Execute commands.
+
+        Returns:
+            One reply for each, errors included, and whether the last one is empty because a real server would block.
+        """
+        answers: list[Reply] = []
+        with self._lock, _time_is(self.time):
+            self._socket.would_block = False
+            for command in commands:
+                self._socket.sendall(packed(command, self._known))
+                answer = self._socket.next_response()
+                answers.append(error_reply(answer) if isinstance(answer, Exception) else answer)
+            self.commands += len(commands)
+            blocked = self._socket.would_block
+        if any(type(answer) is ErrorReply and answer.code == "NOSCRIPT" for answer in answers):
+            self._known.clear()
+        changed, self._changed = self._changed, []
+        for event in changed:
+            event.set()
+        return answers, blocked
+
+    def flush_scripts(self) -> None:
+        """Forget all scripts, as SCRIPT FLUSH and a restart do."""
+        self._fake.script_cache.clear()
+
+    # Drivers
+
+    def sync(self, **options: Any) -> redis_patterns.sync.Driver:
+        """Give a sync driver on this server; its sleeps put the clock forward instead of waiting.
+
+        Parameters:
+            options: ``retry_for``, ``on_background_error``, ``instrument``, as for `redis_patterns.sync.Driver`.
+        """
+        from redis_patterns.sync import Driver  # noqa: PLC0415  who uses another driver does not import this one
+
+        return Driver.over(_AtOnce(self), clock=self.clock, sleep=self.clock.advance, **options)
+
+    def asyncio(self, **options: Any) -> redis_patterns.asyncio.Driver:
+        """Give an asyncio driver on this server; its sleeps wait for the test to put the clock forward.
+
+        Parameters:
+            options: as for `sync`.
+        """
+        from redis_patterns.asyncio import Driver  # noqa: PLC0415  see sync
+
+        return Driver.over(_Waiting(self), clock=self.clock, sleep=self.clock.sleep, **options)
+
+    def trio(self, **options: Any) -> redis_patterns.trio.Driver:
+        """Give a trio driver on this server; its sleeps wait for the test to put the clock forward.
+
+        Parameters:
+            options: as for `sync`.
+        """
+        from redis_patterns.trio import Driver  # noqa: PLC0415  see sync
+
+        return Driver.over(_Waiting(self), clock=self.clock, sleep=self.clock.sleep, **options)
+
+    async def changed_or(self, at: float) -> None:
+        """Wait until something was executed, or the clock has reached a time."""
+        event = self.clock.alarm(at)
+        self._changed.append(event)
+        await event.wait()
+
+
+class _Socket(FakeSocket):
+    """A connection to fakeredis that never blocks: what would block says so."""
+
+    would_block = False
+
+    def _blocking(
+        self, timeout: float | None, func: Callable[[bool], Any], shape: Callable[[Any], Any] | None = None
+    ) -> Any:
+        del timeout
+        result = func(True)  # noqa: FBT003  fakeredis' own
+        self.would_block = result is None and not self._in_transaction
+        return result if shape is None else shape(result)
+
+    def next_response(self) -> Any:
+        """Give the response to the command that was just sent."""
+        if self.responses is None:
+            raise DriverClosed("the server in memory was closed")
+        return self.responses.get_nowait()
+
+
+class _Moment(threading.local):
+    """What time it is for fakeredis in this thread; ``None`` for the system's."""
+
+    now: Callable[[], float] | None = None
+
+
+_moment = _Moment()
+
+
+class _Time:
+    """Stands in fakeredis' modules for ``time``."""
+
+    @staticmethod
+    def time() -> float:
+        now = _moment.now
+        return time.time() if now is None else now()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+@contextmanager
+def _time_is(now: Callable[[], float]) -> Generator[None, None, None]:
+    before, _moment.now = _moment.now, now
+    try:
+        yield
+    finally:
+        _moment.now = before
+
+
+def _patch() -> None:
+    """Let fakeredis ask us for the time; for everybody else it stays the system's."""
+    stand_in = _Time()
+    for function in (BaseFakeSocket.sendall, ServerCommandsMixin.time, current_time):
+        inspect.unwrap(function).__globals__["time"] = stand_in
+
+
+_patch()
+
+
+class _AtOnce:
+    """The transport of a sync driver: a plan that would block lets the time pass that it would take."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._closed = False
+
+    def ask(
+        self, commands: Sequence[Command], blocks_for: float | None, within: float | None = None
+    ) -> Sequence[Reply]:
+        """Execute commands."""
+        if self._closed:
+            raise DriverClosed("the driver is closed")
+        answers, blocked = self._server.execute(commands)
+        if blocked and blocks_for is not None:
+            waits = blocks_for or math.inf
+            if within is None and waits == math.inf:
+                raise RuntimeError("this plan would block for ever: nobody else can push what it waits for")
+            if within is not None and within < waits:
+                self._server.clock.advance(within)
+                raise Incomplete("timed out", sent=True)
+            self._server.clock.advance(waits)
+        return _checked(answers)
+
+    def close(self) -> None:
+        """Take no more."""
+        self._closed = True
+
+    def forget(self) -> None:
+        """Do nothing: after a fork parent and child have a server each."""
+
+
+class _Waiting:
+    """The transport of an async driver: a plan that would block waits for others, or for the clock."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._closed = False
+
+    async def ask(
+        self, commands: Sequence[Command], blocks_for: float | None, trace: list[Any] | None = None
+    ) -> Sequence[Reply]:
+        """Execute commands."""
+        if self._closed:
+            raise DriverClosed("the driver is closed")
+        attempt = Incomplete()
+        if trace is not None:
+            trace.append(attempt)
+        await anyio.lowlevel.checkpoint()
+        clock = self._server.clock
+        ends_at = clock() + blocks_for if blocks_for else math.inf
+        attempt.sent = True
+        while True:
+            answers, blocked = self._server.execute(commands)
+            if not blocked or blocks_for is None or clock() >= ends_at:
+                return _checked(answers)
+            await self._server.changed_or(ends_at)
+
+    async def close(self, grace: float) -> None:
+        """Take no more."""
+        del grace  # nothing is ever under way
+        self._closed = True
+
+
+def _checked(answers: Sequence[Reply]) -> Sequence[Reply]:
+    if any(type(answer) is ErrorReply for answer in answers):
+        raise Incomplete(answers=answers)
+    return answers
