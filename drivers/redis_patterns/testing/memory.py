@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
@@ -33,8 +33,8 @@ from fakeredis.commands_mixins import ServerCommandsMixin
 
 from redis_patterns._redis_py import error_reply
 from redis_patterns._wire import packed
-from redis_patterns_core.errors import ConfigurationError, DriverClosed
-from redis_patterns_core.plan import Command
+from redis_patterns_core.errors import CommandFailed, ConfigurationError, DriverClosed
+from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Incomplete
 
@@ -45,7 +45,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Clock", "Server"]
 
+T = TypeVar("T")
+
 _EPOCH = 1_700_000_000.0
+_KEYS: Plan[list[bytes]] = Plan("keys", (Command(("KEYS", "*")),), lambda replies: cast("list[bytes]", replies[0]))
 
 
 class Clock:
@@ -126,6 +129,7 @@ class Server:
         """Seconds by which the server's own clock is ahead of `clock`."""
         self.commands = 0
         """How many commands it has executed."""
+        self._history: list[tuple[float, Sequence[Command]]] | None = None
         self._connect()
 
     def _connect(self) -> None:
@@ -153,6 +157,8 @@ class Server:
                 answer = self._socket.next_response()
                 answers.append(error_reply(answer) if isinstance(answer, Exception) else answer)
             self.commands += len(commands)
+            if self._history is not None:
+                self._history.append((self.time(), commands))
             blocked = self._socket.would_block
         if any(type(answer) is ErrorReply and answer.code == "NOSCRIPT" for answer in answers):
             self._known.clear()
@@ -164,6 +170,56 @@ class Server:
     def flush_scripts(self) -> None:
         """Forget all scripts, as SCRIPT FLUSH and a restart do."""
         self._fake.script_cache.clear()
+
+    def replicate(self) -> None:
+        """Remember from now on what is executed, so that `fail_over` is possible."""
+        self._history = []
+
+    def fail_over(self, lag: int) -> None:
+        """Go on as a replica that had not got the last writes yet.
+
+        Parameters:
+            lag: how many of the last calls of `execute` are lost.
+
+        Raises:
+            RuntimeError: without `replicate` before.
+        """
+        if self._history is None:
+            raise RuntimeError("replicate must be called before anything is executed that a replica should have")
+        copied = self._history[: len(self._history) - lag]
+        self._history, before = None, self.skew
+        self._connect()
+        for moment, commands in copied:
+            self.skew = moment - self.clock.time()
+            self.execute(commands)
+        self.skew, self._history = before, copied
+        self._known.clear()
+        self.flush_scripts()
+
+    def run(self, plan: Plan[T]) -> T:
+        """Run a plan on the side, without a driver and without any trouble.
+
+        Raises:
+            CommandFailed: the server refuses it.
+        """
+        answers, _ = self.execute(plan.commands)
+        for answer in answers:
+            if isinstance(answer, ErrorReply):
+                if answer.code == "NOSCRIPT":
+                    return self.run(plan)  # forgotten now, so the source goes along
+                raise CommandFailed(plan.name, answer.code, answer.message)
+        return plan.parse(answers)
+
+    def keys(self) -> list[str]:
+        """Give the keys that there are."""
+        return sorted(key.decode(errors="replace") for key in self.run(_KEYS))
+
+    def expiries(self) -> list[float]:
+        """Give the times at which keys will expire, in seconds of `clock`, in order."""
+        database: Any = self._fake.dbs[0]
+        with _time_is(self.time):
+            times: list[float | None] = [database[key].expireat for key in list(database)]
+        return sorted(moment - self.skew - _EPOCH for moment in times if moment is not None and moment >= self.time())
 
     # Drivers
 
