@@ -127,7 +127,7 @@ def bucket_setup(
                     continue
                 if decision.allowed:
                     admitted.append(before)
-                yield from Sleep(0.1)
+                yield from Sleep(world.random.choice((0.02, 0.02, 0.02, 4.0)))  # crowds, and quiet times
 
         for number in range(clients):
             world.client(f"c{number}", hitter(f"c{number}"))

@@ -1,0 +1,244 @@
+"""The patterns under simulation, the bugs that it finds, and the simulation itself."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from redis_patterns import Call, Command, ConfigurationError, Effect, Plan, Sleep, Steps, flow
+from redis_patterns.testing.simulation import SOME, Faults, Setup, Violation, World, explore, replay, simulate
+from tests.simulation.bugs import BUGS, CORRECT_BUCKET, Bug
+from tests.simulation.cases import BOARD, BUCKET, LOCK, board_setup, bucket_setup, lock_setup
+
+CASES = {
+    "lock": lock_setup(LOCK),
+    "token bucket": bucket_setup(lambda _: BUCKET.hit("all"), BUCKET),
+    "leaderboard": board_setup(lambda _: BOARD.increment("all"), BOARD),
+}
+FOUND: list[str] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table() -> Iterator[None]:
+    """Print what was found, and how fast."""
+    yield
+    if FOUND:
+        print("\nplanted bugs:\n" + "\n".join(FOUND))
+
+
+# The patterns
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_pattern_bears_what_goes_wrong(name: str) -> None:
+    """No invariant is violated in a hundred runs with faults of all kinds."""
+    report = simulate(CASES[name], seed=1, runs=100, steps=400, faults=SOME)
+    assert report.schedules == 100
+    assert report.steps > 2000
+    assert {"lose_reply", "lose_request", "refuse", "cancel", "crash", "flush_scripts"} <= set(report.faults)
+
+
+def test_a_lock_in_all_orders() -> None:
+    """Two clients, every order of their steps, with one lost reply, crash or cancellation anywhere."""
+    setup = lock_setup(LOCK, clients=2, rounds=1)
+    report = explore(setup, steps=14, faults=("lose_reply", "crash", "cancel"), most_faults=1, most_schedules=3000)
+    assert report.schedules == 3000
+
+
+def test_counts_in_all_orders() -> None:
+    """Two clients that count twice each: every order, with a lost reply anywhere, to the end."""
+    setup = board_setup(lambda _: BOARD.increment("all"), BOARD, clients=2, rounds=2)
+    report = explore(setup, faults=("lose_reply", "lose_request"))
+    # 6 orders of 2 + 2 steps, times no fault or one of 2 kinds at one of 4 steps.
+    assert report.schedules == 6 * (1 + 2 * 4)
+
+
+# Planted bugs
+
+
+def test_the_copy_that_bugs_are_planted_into_is_right() -> None:
+    """Without its bug, the naive bucket of the planted ones bears everything too."""
+    simulate(bucket_setup(CORRECT_BUCKET, BUCKET), runs=30, steps=300)
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_found(bug: Bug) -> None:
+    """Within ten seconds, by an invariant that says what is wrong, with a short line that repeats it."""
+    started = time.monotonic()
+    with pytest.raises(Violation) as caught:
+        simulate(bug.setup, runs=2000, steps=400, faults=bug.faults)
+    seconds = time.monotonic() - started
+    violation = caught.value
+    assert any(words in violation.what for words in bug.found), violation
+    assert seconds < 10
+    assert violation.seed is not None
+    with pytest.raises(Violation, match=violation.what):
+        replay(bug.setup, violation.schedule, seed=violation.seed, faults=bug.faults)
+    FOUND.append(
+        f"{bug.name:48} {violation.what[:28]:28} seed {violation.seed:3}, {len(violation.schedule.split()):3} steps, "
+        f"{seconds:5.2f} s"
+    )
+
+
+# The simulation itself
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    """Traces are equal line by line; another seed gives another one."""
+    first, second, other = (simulate(CASES["lock"], seed=seed, steps=300).trace for seed in (5, 5, 6))
+    assert first == second
+    assert first != other
+
+
+def test_the_same_seed_gives_the_same_run_in_another_process() -> None:
+    """No hash seed, token or clock of the machine is in it."""
+    program = """
+import sys
+from redis_patterns.testing.simulation import simulate
+from tests.simulation.cases import LOCK, lock_setup
+print("\\n".join(simulate(lock_setup(LOCK), seed=5, steps=300).trace))
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}\n{program}"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONHASHSEED": "7"},
+    ).stdout
+    assert said.splitlines() == simulate(CASES["lock"], seed=5, steps=300).trace
+
+
+def test_it_leaves_the_random_numbers_of_others_alone() -> None:
+    """The state of ``random`` is what it was."""
+    random.seed(1)
+    expected = random.random()
+    random.seed(1)
+    simulate(CASES["lock"], steps=50)
+    assert random.random() == expected
+
+
+def test_it_is_fast_enough_to_be_used() -> None:
+    """Printed, not judged: how many steps a second it takes here."""
+    started = time.process_time()
+    steps = simulate(CASES["lock"], runs=50, steps=400).steps
+    FOUND.append(f"{steps / (time.process_time() - started):,.0f} steps a second for the lock")
+    assert steps > 1000
+
+
+def counting(world: World, wrong_at: int) -> None:
+    done = [0]
+
+    @flow
+    def counts() -> Steps[None]:
+        for _ in range(20):
+            yield from Plan("ping", (Command(("PING",)),), len, Effect.READS)
+            yield from Call(count)
+
+    def count() -> None:
+        done[0] += 1
+
+    world.client("a", counts())
+    world.client("b", counts())
+    world.invariant(f"fewer than {wrong_at}", lambda: done[0] < wrong_at)
+
+
+def test_a_violation_is_told_as_short_as_it_can_be() -> None:
+    """A schedule has no step too many, and its message has the seed, the trace and the line that repeats it."""
+
+    def setup(world: World) -> None:
+        counting(world, 4)
+
+    with pytest.raises(Violation) as caught:
+        simulate(setup, seed=3, faults=Faults(lose_reply=0.2))
+    text = str(caught.value)
+    assert caught.value.schedule in {" ".join(words) for words in _orders(4)}
+    assert "fewer than 4 (seed 3, shortened to 4 steps)" in text
+    assert f"replay(setup, {caught.value.schedule!r}, seed=3)" in text
+    assert len(caught.value.trace) == 4
+
+
+def _orders(count: int) -> Iterator[list[str]]:
+    if not count:
+        yield []
+        return
+    for rest in _orders(count - 1):
+        yield ["a", *rest]
+        yield ["b", *rest]
+
+
+def test_exploring_tells_a_violation_too() -> None:
+    """With the schedule that led to it."""
+
+    def setup(world: World) -> None:
+        counting(world, 3)
+
+    with pytest.raises(Violation, match="fewer than 3") as caught:
+        explore(setup)
+    with pytest.raises(Violation, match="fewer than 3"):
+        replay(setup, caught.value.schedule)
+
+
+def test_a_failing_assertion_of_a_client_is_a_violation() -> None:
+    """What a flow asserts counts like an invariant."""
+
+    def setup(world: World) -> None:
+        @flow
+        def asserts() -> Steps[None]:
+            yield from Sleep(1)
+            assert world.clock() < 1, "it is late"
+
+        world.client("a", asserts())
+
+    with pytest.raises(Violation, match="it is late"):
+        simulate(setup)
+
+
+def test_faults_of_the_server() -> None:
+    """Its clock jumps, a replica takes over behind the others, keys expire, and the clients go on."""
+
+    def setup(world: World) -> None:
+        @flow
+        def writes() -> Steps[None]:
+            for value in range(200):
+                yield from Plan("set", (Command(("SET", "k", value, "PX", 50)),), len, Effect.IDEMPOTENT)
+                yield from Sleep(0.01)
+
+        world.client("a", writes())
+
+    faults = Faults(jump=0.1, fail_over=0.1, expire=0.1, flush_scripts=0.1)
+    report = simulate(setup, steps=300, faults=faults)
+    assert set(report.faults) == {"jump", "fail_over", "expire", "flush_scripts"}
+    assert any("writes behind" in line for line in report.trace)
+
+
+def test_a_lagging_replica_loses_acknowledged_counts() -> None:
+    """The simulation shows what no client can help: a fail-over with a lag loses writes."""
+    setup: Setup = board_setup(lambda _: BOARD.increment("all"), BOARD)
+    with pytest.raises(Violation, match="lost or doubled"):
+        simulate(setup, runs=50, faults=Faults(fail_over=0.05))
+
+
+@pytest.mark.parametrize("wrong", [{"crash": -0.1}, {"crash": 0.6, "cancel": 0.6}, {"lose_reply": float("nan")}])
+def test_faults_refuse_nonsense(wrong: dict[str, Any]) -> None:
+    """Rates are shares, no more than 1 together."""
+    with pytest.raises(ConfigurationError, match="shares from 0 to 1"):
+        Faults(**wrong)
+
+
+@pytest.mark.parametrize("name", ["a", "two words", "a:b", ""])
+def test_clients_need_names_of_their_own(name: str) -> None:
+    """One word, not taken, without the colon of a schedule."""
+
+    def setup(world: World) -> None:
+        counting(world, 100)
+        world.client(name, LOCK.wait_for(0, token="x"))
+
+    with pytest.raises(ConfigurationError, match="name must be one word"):
+        simulate(setup)
