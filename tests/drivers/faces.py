@@ -23,6 +23,7 @@ import redis_patterns.asyncio
 import redis_patterns.sync
 import redis_patterns.trio
 from redis_patterns import Duration, Flow, Held, Lock, Plan
+from redis_patterns.testing import memory
 
 T = TypeVar("T")
 
@@ -128,6 +129,43 @@ async def _asyncio_memory(_: str, options: dict[str, Any]) -> AsyncGenerator[Fac
         yield driver
 
 
+@contextlib.asynccontextmanager
+async def _sync_own(_: str, options: dict[str, Any]) -> AsyncGenerator[Face]:
+    face = SyncFace(memory.Server().sync(**options))
+    try:
+        yield face
+    finally:
+        with anyio.CancelScope(shield=True):
+            await face.close(0)
+
+
+@contextlib.asynccontextmanager
+async def _running(server: memory.Server, opening: AbstractAsyncContextManager[Face]) -> AsyncGenerator[Face]:
+    """Let the clock of a server in memory run while the driver is used."""
+    async with opening as driver, anyio.create_task_group() as tasks:
+
+        async def tick() -> None:
+            while True:
+                await anyio.sleep(0.001)
+                await server.clock.elapse(0.001)
+
+        tasks.start_soon(tick)
+        try:
+            yield driver
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+def _asyncio_own(_: str, options: dict[str, Any]) -> AbstractAsyncContextManager[Face]:
+    server = memory.Server()
+    return _running(server, server.asyncio(**options))
+
+
+def _trio_own(_: str, options: dict[str, Any]) -> AbstractAsyncContextManager[Face]:
+    server = memory.Server()
+    return _running(server, server.trio(**options))
+
+
 def _trio(url: str, options: dict[str, Any]) -> AbstractAsyncContextManager[Face]:
     return redis_patterns.trio.Driver.connect(url, **options)
 
@@ -200,6 +238,9 @@ KINDS = [
     Kind("asyncio-embedded", "asyncio", _asyncio_embedded, _asyncio_cluster),
     *([Kind("asyncio-uvloop", ("asyncio", {"use_uvloop": True}), _asyncio)] if _UVLOOP else []),
     Kind("asyncio-memory", "asyncio", _asyncio_memory, memory=True),
+    Kind("sync-own", "asyncio", _sync_own, memory=True),
+    Kind("asyncio-own", "asyncio", _asyncio_own, memory=True),
+    Kind("trio-own", "trio", _trio_own, memory=True),
     Kind("trio", "trio", _trio, _on_cluster(_trio)),
     Kind("trio-resp2", "trio", _trio_resp2),
 ]

@@ -162,6 +162,7 @@ async def test_hold_waits_for_its_turn(redis: Face, namespace: str) -> None:
     assert sorted(served) == list(range(8))
 
 
+@pytest.mark.renews
 async def test_hold_renews(redis: Face, namespace: str) -> None:
     """A lease shorter than its block lives on while the block runs."""
     lock = Lock("renewed", ttl=0.3, namespace=namespace)
@@ -174,6 +175,7 @@ async def test_hold_renews(redis: Face, namespace: str) -> None:
         assert not held.lost
 
 
+@pytest.mark.renews
 async def test_hold_tells_of_a_lost_lock(redis: Face, kind: Kind, namespace: str) -> None:
     """A lock that was taken away is told: the async drivers cancel the block, the sync one lets it ask."""
     lock = Lock("lost", ttl=0.3, namespace=namespace)

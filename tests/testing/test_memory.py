@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import fakeredis
+import pytest
+
+from redis_patterns import (
+    Command,
+    CommandFailed,
+    ConfigurationError,
+    ErrorReply,
+    Leaderboard,
+    Lock,
+    LockLost,
+    Plan,
+    TokenBucket,
+)
+from redis_patterns.sync import Driver
+from redis_patterns.testing import Server
+from redis_patterns.testing.memory import Clock
+from redis_patterns.testing.memory import Server as Memory
+from tests.drivers.plans import blocks, counts, once, reads, sets
+
+
+def test_keys_expire_when_the_test_says_so() -> None:
+    """Moving the clock expires keys, moves TIME, and costs no time."""
+    server = Memory()
+    limiter = TokenBucket("api", capacity=1, refill_rate=0.01)
+    with server.sync() as redis:
+        redis.run(sets("SET", "k", "v", "EX", 3600))
+        assert redis.run(limiter.hit("ann")).allowed
+        assert not redis.run(limiter.hit("ann")).allowed
+        server.clock.advance(100)
+        assert redis.run(limiter.hit("ann")).allowed
+        assert redis.run(reads("TTL", "k")) == 3500
+        server.clock.advance(3501)
+        assert redis.run(reads("GET", "k")) is None
+
+
+def test_a_sync_driver_does_not_wait() -> None:
+    """Its sleeps and its blocking plans put the clock forward."""
+    server = Memory()
+    started = time.monotonic()
+    with server.sync() as redis:
+        assert redis.run(blocks(600, "BLPOP", "q")) is None
+        assert server.clock() == 600
+        theirs = redis.run(Lock("x", ttl=60).acquire("theirs"))
+        assert theirs is not None
+        assert redis.run(Lock("x", ttl=60).wait_for(None)) is not None
+        assert server.clock() >= 660
+        with pytest.raises(RuntimeError, match="for ever"):
+            redis.run(Plan("blpop", (Command(("BLPOP", "q", 0)),), len, blocks_for=0))
+        with pytest.raises(ConnectionError):
+            redis.run(blocks(600, "BLPOP", "q"), timeout=5)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_async_driver_waits_for_the_test(backend: str) -> None:
+    """Sleeps end and leases are renewed as the test lets time pass, and a lease that is taken away is noticed."""
+    server = Memory()
+    lock = Lock("x", ttl=30)
+
+    async def main() -> None:
+        made: Any = server.asyncio() if backend == "asyncio" else server.trio()
+        async with made as redis:
+            async with redis.hold(lock) as held:
+                await server.clock.elapse(3600)
+                held.check()
+            assert server.keys() == []
+            with pytest.raises(LockLost):
+                async with redis.hold(lock):
+                    await redis.run(sets("SET", lock.key, "taken"))
+                    await server.clock.elapse(60)
+                    await anyio.sleep_forever()
+
+    anyio.run(main, backend=backend)
+
+
+def test_two_servers_have_nothing_in_common() -> None:
+    """Neither data nor time; and others' fakeredis keeps the system's time."""
+    first, second = Memory(), Memory()
+    first.clock.advance(1000)
+    first.run(sets("SET", "k", "first"))
+    assert second.run(reads("GET", "k")) is None
+    assert first.run(reads("TIME")) != second.run(reads("TIME"))
+    with fakeredis.FakeRedis() as client:
+        assert abs(client.time()[0] - time.time()) < 5
+
+
+def test_scripts_that_it_forgets() -> None:
+    """They are sent again, as on a real server."""
+    server = Memory()
+    with server.sync() as redis:
+        assert redis.run(counts("k")) == 1
+        server.flush_scripts()
+        assert redis.run(counts("k")) == 2
+
+
+def test_failing_over() -> None:
+    """The replica has what had been executed, but for the last writes."""
+    server = Memory()
+    with pytest.raises(RuntimeError, match="replicate"):
+        server.fail_over(0)
+    server.replicate()
+    for value in range(5):
+        server.run(once("RPUSH", "k", value))
+    server.run(sets("SET", "timed", 1, "EX", 10))
+    server.clock.advance(5)
+    server.fail_over(0)
+    assert server.run(reads("TTL", "timed")) == 5
+    assert server.run(reads("LLEN", "k")) == 5
+    server.fail_over(4)
+    assert server.run(reads("LLEN", "k")) == 4
+
+
+def test_a_clock_goes_forward_only() -> None:
+    """Nonsense is refused by its name."""
+    for wrong in (-1, float("nan")):
+        with pytest.raises(ConfigurationError, match="seconds must be 0 or more"):
+            Clock().advance(wrong)
+
+
+# Memory against a real server
+
+
+def _operations(seed: int, count: int) -> list[Plan[Any]]:
+    """Make a random history of all patterns' operations, on few names so that they meet."""
+    chance = random.Random(seed)
+    board, limiter, lock = Leaderboard("b"), TokenBucket("t", capacity=5, refill_rate=1e-6), Lock("l", ttl=3600)
+    leases = [lock._lease(token) for token in ("t1", "t2", "t3")]
+    members = ["ann", "bob", "cy", "d é\r\n", "e{}"]
+    scores = [0, 1, -1, 2.5, 1e300, -0.1, 2**53, float("inf"), float("-inf"), 3]
+    makers: list[Callable[[], Plan[Any]]] = [
+        lambda: board.add(chance.choice(members), chance.choice(scores)),
+        lambda: board.increment(chance.choice(members), chance.choice([1, -2, 0.5, 1e10])),
+        lambda: board.score(chance.choice(members)),
+        lambda: board.rank(chance.choice(members)),
+        lambda: board.top(chance.randint(1, 6)),
+        lambda: board.range(chance.randint(1, 3), chance.randint(3, 9)),
+        lambda: board.around(chance.choice(members), chance.randint(1, 6)),
+        board.count,
+        lambda: board.remove(chance.choice(members)),
+        lambda: limiter.hit(chance.choice(members), chance.randint(1, 6)).map(_without_time),
+        lambda: limiter.peek(chance.choice(members), chance.randint(1, 6)).map(_without_time),
+        lambda: limiter.reset(chance.choice(members)),
+        lambda: lock.acquire(chance.choice(leases).token),
+        lambda: lock.extend(chance.choice(leases)),
+        lambda: lock.release(chance.choice(leases)),
+    ]
+    return [chance.choice(makers)() for _ in range(count)]
+
+
+def _without_time(decision: Any) -> tuple[bool, int, bool]:
+    return decision.allowed, decision.remaining, decision.retry_after is None
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_it_answers_as_a_real_server_does(seed: int, redis_server: Server) -> None:
+    """The same random history of two thousand operations on both, result by result."""
+    memory = Memory()
+    keys = [Leaderboard("b").key, Lock("l").key]
+    keys += [
+        TokenBucket("t", capacity=5, refill_rate=1e-6).key(name) for name in ("ann", "bob", "cy", "d é\r\n", "e{}")
+    ]
+    with Driver.connect(redis_server.url) as real, memory.sync() as redis:
+        real.run(sets("DEL", *keys))
+        for number, plan in enumerate(_operations(seed, 2000)):
+            there = _outcome(real, plan)
+            assert _outcome(redis, plan) == there, f"operation {number}: {plan.explain()}"
+        real.run(sets("DEL", *keys))
+
+
+def _outcome(redis: Driver, plan: Plan[Any]) -> object:
+    try:
+        return redis.run(plan)
+    except CommandFailed as error:
+        return ErrorReply(error.code, "")
