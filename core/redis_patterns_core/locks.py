@@ -57,10 +57,10 @@ class Lease:
 
 @value
 class _Attempt:
-    """What an attempt found: whether it has the lock, and the seconds that the holder's lease runs (None: for ever)."""
+    """What an attempt found: whether it has the lock, and when in seconds the holder's lease is over (None: never)."""
 
     acquired: bool
-    runs_for: float | None
+    over_in: float | None
 
 
 class Held:
@@ -223,8 +223,8 @@ class Lock:
             if attempt.acquired:
                 return replace(lease, ends_at=asked_at + self.ttl_seconds)
             pause = self._retry_ms / 1000 * (0.5 + chance() / 2)
-            if attempt.runs_for is not None:
-                pause = min(pause, attempt.runs_for)
+            if attempt.over_in is not None:
+                pause = min(pause, attempt.over_in)
             if wait_seconds is not None:
                 left = started + wait_seconds - (yield from Now())
                 if left <= 0:
@@ -292,7 +292,8 @@ class Lock:
 
 def _attempted(answers: Sequence[Reply]) -> _Attempt:
     acquired, milliseconds = replies.integers(answers[0], 2)
-    return _Attempt(acquired == 1, None if milliseconds < 0 else milliseconds / 1000)
+    # What is left is rounded down, to nothing in the last millisecond: a waiter that slept for just so long would spin.
+    return _Attempt(acquired == 1, None if milliseconds < 0 else (milliseconds + 1) / 1000)
 
 
 def _done(answers: Sequence[Reply]) -> bool:

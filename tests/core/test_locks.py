@@ -101,7 +101,12 @@ def test_a_wait_that_ends_gives_nothing() -> None:
 def test_a_look_is_due_when_the_holders_lease_ends() -> None:
     """A crashed holder's lock is looked at when it runs out, not a whole pause later."""
     played = play(LOCK.wait_for(None, chance=lambda: 1.0), [taken(30), OURS])
-    assert played.slept == [0.03]
+    assert played.slept == [0.031]
+
+
+def test_a_waiter_sleeps_through_the_last_millisecond_of_a_lease() -> None:
+    """Redis says that 0 ms are left as long as less than one is: that is no reason to ask it without a pause."""
+    assert play(LOCK.wait_for(None), [taken(0), taken(0), OURS]).slept == [0.001, 0.001]
 
 
 def test_a_lock_without_expiry_is_looked_at_at_the_usual_pace() -> None:

@@ -20,8 +20,7 @@ import trustme
 from redis_patterns import CommandFailed, ConfigurationError, Unreachable
 from redis_patterns._address import Address, Target
 from redis_patterns.asyncio import Driver as AsyncioDriver
-from redis_patterns.testing import Server, server
-from tests.drivers.clusters import Watched, sentinels
+from redis_patterns.testing import Sentinels, Server, sentinels, server
 from tests.drivers.faces import KINDS, Face, Kind
 from tests.drivers.plans import blocks, counts, once, reads, sets
 
@@ -217,14 +216,14 @@ async def test_tls_to_a_stranger(kind: Kind, tls_port: int, files: dict[str, str
 
 
 @pytest.fixture(scope="module")
-def watched() -> Iterator[Watched]:
+def watched() -> Iterator[Sentinels]:
     """Give a primary, a replica and Sentinels; the last test kills the primary."""
     with sentinels() as running:
         yield running
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NATIVE if "embedded" not in kind.name], ids=_name)
-async def test_no_sentinel_knows_it(kind: Kind, watched: Watched) -> None:
+async def test_no_sentinel_knows_it(kind: Kind, watched: Sentinels) -> None:
     """A name that the Sentinels do not know, and Sentinels that are not there, are `Unreachable`."""
     hosts = ",".join(f"{host}:{port}" for host, port in watched.addresses)
     for url in (f"redis+sentinel://{hosts}/other", "redis+sentinel://user:hunter2@127.0.0.1:1/mymaster"):
@@ -234,7 +233,7 @@ async def test_no_sentinel_knows_it(kind: Kind, watched: Watched) -> None:
             assert "hunter2" not in str(caught.value)
 
 
-def test_following_a_failover(watched: Watched) -> None:
+def test_following_a_failover(watched: Sentinels) -> None:
     """When the primary dies, every driver goes on with the one that the Sentinels name; the URL and keywords agree."""
     hosts = ",".join(f"{host}:{port}" for host, port in watched.addresses)
     dead = [("127.0.0.1", 1), *watched.addresses]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import subprocess
 import sys
@@ -113,6 +114,12 @@ print("\\n".join(simulate(lock_setup(LOCK), seed=5, steps=300).trace))
         env={"PYTHONHASHSEED": "7"},
     ).stdout
     assert said.splitlines() == simulate(CASES["lock"], seed=5, steps=300).trace
+
+
+def test_the_same_seed_gives_the_same_run_on_every_python() -> None:
+    """The trace of one seed is written down here, by its digest."""
+    trace = "\n".join(simulate(CASES["lock"], seed=5, steps=300).trace)
+    assert hashlib.sha256(trace.encode()).hexdigest()[:16] == "f2ad03a97e58e426"
 
 
 def test_it_leaves_the_random_numbers_of_others_alone() -> None:

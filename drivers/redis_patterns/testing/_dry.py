@@ -38,13 +38,13 @@ def assert_plan(
     """
     if commands is not None:
         lines = [line for line in plan.explain().splitlines() if not line.startswith("# ")]
-        assert lines == list(commands), f"{plan!r} sends {lines}, not {list(commands)}"  # noqa: S101  what this is for
+        _check(lines == list(commands), f"{plan!r} sends {lines}, not {list(commands)}")
     if effect is not None:
-        assert plan.effect is effect, f"{plan!r} is {plan.effect.name}, not {effect.name}"  # noqa: S101  the same
+        _check(plan.effect is effect, f"{plan!r} is {plan.effect.name}, not {effect.name}")
     if replies is not None:
         made = plan.parse(replies)
         if gives is not _UNSET:
-            assert made == gives, f"{plan!r} makes {made!r} of {list(replies)!r}, not {gives!r}"  # noqa: S101  the same
+            _check(bool(made == gives), f"{plan!r} makes {made!r} of {list(replies)!r}, not {gives!r}")
 
 
 @dataclass
@@ -271,6 +271,11 @@ class Dry(Generic[T]):
     def _fail(self, message: str) -> NoReturn:
         history = "\n".join(f"  {number}. {line}" for number, line in enumerate(self.trace, 1)) or "  nothing"
         raise AssertionError(f"{message}\nso far:\n{history}")
+
+
+def _check(holds: bool, message: str) -> None:
+    if not holds:  # not an assert, which Python leaves out under -O
+        raise AssertionError(message)
 
 
 def _name(plan: Plan[Any] | str) -> str:

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -138,9 +139,18 @@ class Server:
         Raises:
             RuntimeError: it was not started with ``tcp=True``.
         """
+        return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """Its port on the loopback interface.
+
+        Raises:
+            RuntimeError: it was not started with ``tcp=True``.
+        """
         if not self._port:
             raise RuntimeError("the server listens on its unix socket only; start it with tcp=True")
-        return f"redis://127.0.0.1:{self._port}"
+        return self._port
 
     @functools.cached_property
     def version(self) -> str:
@@ -172,6 +182,20 @@ class Server:
     def kill(self) -> None:
         """End it at once, by SIGKILL; `restart` starts it again."""
         self._end(grace=0)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Generator[None, None, None]:
+        """Stop it in the middle of whatever it does, for a block of code: it is there, and says nothing.
+
+        Raises:
+            RuntimeError: it was stopped.
+        """
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            if self._process is not None:
+                os.kill(self.pid, signal.SIGCONT)
 
     def stop(self) -> None:
         """End it by SIGTERM, and by SIGKILL if it takes longer than five seconds. Stopping again does nothing."""
