@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import select
-import socket
-import ssl
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 import redis.asyncio
-import trustme
 
 from redis_patterns import CommandFailed, ConfigurationError, Unreachable
 from redis_patterns._address import Address, Target
 from redis_patterns.asyncio import Driver as AsyncioDriver
-from redis_patterns.testing import Sentinels, Server, sentinels, server
+from redis_patterns.testing import Secured, Sentinels, Server, sentinels, server, tls
 from tests.drivers.faces import KINDS, Face, Kind
 from tests.drivers.plans import blocks, counts, once, reads, sets
 
@@ -110,83 +104,16 @@ async def test_users(kind: Kind) -> None:
 # TLS
 
 
-@contextlib.contextmanager
-def tls_before(path: str, context: ssl.SSLContext) -> Generator[int]:
-    """Speak TLS on a port of loopback before the server at a unix socket; give the port."""
-    ended = threading.Event()
-
-    def forward(plain: socket.socket) -> None:
-        with (
-            plain,
-            contextlib.suppress(OSError),
-            socket.socket(socket.AF_UNIX) as behind,
-            context.wrap_socket(plain, server_side=True) as front,
-        ):
-            behind.connect(path)
-            while not ended.is_set():
-                ready = [front] if front.pending() else select.select([front, behind], [], [], 0.05)[0]
-                if behind in ready:
-                    data = behind.recv(65536)
-                    if not data:
-                        return
-                    front.settimeout(5)
-                    front.sendall(data)
-                if front in ready:
-                    front.settimeout(0.01)  # what arrived may be no data for us yet
-                    with contextlib.suppress(TimeoutError, ssl.SSLWantReadError):
-                        data = front.recv(65536)
-                        if not data:
-                            return
-                        behind.sendall(data)
-
-    def serve() -> None:
-        while not ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                plain, _ = listener.accept()
-                threads.submit(forward, plain)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(32) as threads:
-        listener.settimeout(0.05)
-        threads.submit(serve)
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            ended.set()
-
-
 @pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
+def secured(redis_server: Server) -> Iterator[Secured]:
+    with tls(redis_server) as running:
+        yield running
 
 
-@pytest.fixture
-def tls_port(authority: trustme.CA, redis_server: Server) -> Iterator[int]:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(context)
-    context.verify_mode = ssl.CERT_REQUIRED
-    authority.configure_trust(context)
-    with tls_before(redis_server.socket_path, context) as port:
-        yield port
-
-
-@pytest.fixture
-def files(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
-    """Give the options of a client with a certificate."""
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    mine = authority.issue_cert("client@example.org")
-    mine.cert_chain_pems[0].write_to_path(tmp_path / "client.pem")
-    mine.private_key_pem.write_to_path(tmp_path / "client.key")
-    return {
-        "ssl_ca_certs": str(tmp_path / "ca.pem"),
-        "ssl_certfile": str(tmp_path / "client.pem"),
-        "ssl_keyfile": str(tmp_path / "client.key"),
-    }
-
-
-async def test_tls(kind: Kind, tls_port: int, files: dict[str, str]) -> None:
+async def test_tls(kind: Kind, secured: Secured) -> None:
     """Both sides show certificates, small and big values go through, and blocking plans work."""
     big = bytes(range(256)) * 4096
-    async with kind.make(f"rediss://localhost:{tls_port}", files) as driver:
+    async with kind.make(secured.url, secured.options) as driver:
         await driver.run(sets("SET", "tls", big, "EX", 60))
         assert await driver.run(reads("GET", "tls")) == big
         assert await driver.run(blocks(0.01, "BLPOP", "tls-nothing")) is None
@@ -201,9 +128,9 @@ async def test_tls(kind: Kind, tls_port: int, files: dict[str, str]) -> None:
         await driver.run(sets("DEL", "tls"))
 
 
-async def test_tls_to_a_stranger(kind: Kind, tls_port: int, files: dict[str, str]) -> None:
+async def test_tls_to_a_stranger(kind: Kind, secured: Secured) -> None:
     """A certificate of another name, or of an authority that is not trusted, is no connection."""
-    url = f"rediss://127.0.0.1:{tls_port}"
+    url, files = f"rediss://127.0.0.1:{secured.port}", secured.options
     for options in (files, {name: path for name, path in files.items() if name != "ssl_ca_certs"}):
         async with kind.make(url, {**options, "retry_for": 0, "ssl_check_hostname": True}) as driver:
             with pytest.raises(Unreachable, match=r"(?i)certificate"):

@@ -342,6 +342,28 @@ def test_the_program_is_the_first_that_is_found(nowhere: pytest.MonkeyPatch, tmp
     assert find_server(redis) == str(redis)
 
 
+def printing(path: Path, version: str) -> Path:
+    made = program(path)
+    made.write_text(f"#!/bin/sh\necho 'Redis server v={version} sha=0'\n")
+    return made
+
+
+def test_a_program_that_is_new_enough(nowhere: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is older is passed over; what is named and older is an error; numbers are compared as numbers."""
+    redis = printing(tmp_path / "path" / "redis-server", "7.0.15")
+    valkey = printing(tmp_path / "path" / "valkey-server", "10.1.0")
+    nowhere.setenv("PATH", f"{tmp_path / 'path'}:/bin:/usr/bin")
+    assert find_server(at_least="7.0") == str(redis)
+    assert find_server(at_least="7.0.15") == str(redis)
+    assert find_server(at_least="7.2") == str(valkey)
+    with pytest.raises(ServerNotFound, match=r"10\.2 or later.*redis-server is 7\.0\.15, .*valkey-server is 10\.1\.0"):
+        find_server(at_least="10.2")
+    with pytest.raises(ServerNotFound, match=r"executable names .* which is 7\.0\.15 and not at least 8"):
+        find_server(redis, at_least="8")
+    with pytest.raises(ValueError, match=r"at_least .* not 'new'"), server(at_least="new"):
+        pass
+
+
 def test_an_empty_variable_names_nothing(nowhere: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An environment variable that is set to nothing is as good as none."""
     nowhere.setenv("REDIS_PATTERNS_SERVER", "")

