@@ -3,7 +3,9 @@
 Users import these names from `redis_patterns`.
 """
 
+from redis_patterns_core.all_of import AllOf
 from redis_patterns_core.codec import Bytes, Codec, Json, Text
+from redis_patterns_core.decisions import Decision, Receipt
 from redis_patterns_core.errors import (
     CommandFailed,
     ConfigurationError,
@@ -15,19 +17,34 @@ from redis_patterns_core.errors import (
     LockNotAcquired,
     OutcomeUnknown,
     PatternsError,
+    RateLimited,
     Unreachable,
 )
-from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps, flow
+from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps, Within, flow
+from redis_patterns_core.guarded import Guarded
 from redis_patterns_core.leaderboards import Entry, Leaderboard
-from redis_patterns_core.locks import Held, Lease, Lock, new_token
+from redis_patterns_core.leases import Held, Leasable, Lease, new_token
+from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script, batch
-from redis_patterns_core.rate_limits import Decision, TokenBucket
+from redis_patterns_core.rate_limits import (
+    GCRA,
+    FixedWindow,
+    LeakyBucket,
+    Limit,
+    Limiter,
+    SlidingCounter,
+    SlidingLog,
+    TokenBucket,
+)
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Backoff
+from redis_patterns_core.slots import ConcurrencyLimit, Slot
 from redis_patterns_core.tracing import Instrument, Outcome, Subject
 from redis_patterns_core.validate import Duration
 
 __all__ = [
+    "GCRA",
+    "AllOf",
     "Argument",
     "Backoff",
     "Bytes",
@@ -35,6 +52,7 @@ __all__ = [
     "Codec",
     "Command",
     "CommandFailed",
+    "ConcurrencyLimit",
     "ConfigurationError",
     "DeadlineExceeded",
     "Decision",
@@ -46,12 +64,18 @@ __all__ = [
     "EncodeError",
     "Entry",
     "ErrorReply",
+    "FixedWindow",
     "Flow",
+    "Guarded",
     "Held",
     "Instrument",
     "Json",
     "Leaderboard",
+    "LeakyBucket",
+    "Leasable",
     "Lease",
+    "Limit",
+    "Limiter",
     "Lock",
     "LockLost",
     "LockNotAcquired",
@@ -60,9 +84,14 @@ __all__ = [
     "OutcomeUnknown",
     "PatternsError",
     "Plan",
+    "RateLimited",
+    "Receipt",
     "Reply",
     "Script",
     "Sleep",
+    "SlidingCounter",
+    "SlidingLog",
+    "Slot",
     "Spawn",
     "Step",
     "Steps",
@@ -70,6 +99,7 @@ __all__ = [
     "Text",
     "TokenBucket",
     "Unreachable",
+    "Within",
     "batch",
     "flow",
     "new_token",

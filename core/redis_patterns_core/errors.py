@@ -6,6 +6,7 @@
     ├── DecodeError (ValueError)            stored bytes, or a reply, that cannot be read
     ├── LockNotAcquired (TimeoutError)      the lock was not free within the wait
     ├── LockLost (RuntimeError)             the lock ran out, or somebody took it, while it was held
+    ├── RateLimited (RuntimeError)          a limit refused, and its decision says for how long
     ├── DeadlineExceeded (TimeoutError)     a flow was not over within its time
     ├── DriverClosed (RuntimeError)         the driver was closed before this was run
     ├── CommandFailed                       Redis answered with an error
@@ -18,6 +19,11 @@ again by itself. No message carries a password, a token or a stored value.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from redis_patterns_core.decisions import Decision
+
 __all__ = [
     "CommandFailed",
     "ConfigurationError",
@@ -29,6 +35,7 @@ __all__ = [
     "LockNotAcquired",
     "OutcomeUnknown",
     "PatternsError",
+    "RateLimited",
     "Unreachable",
 ]
 
@@ -55,6 +62,23 @@ class LockNotAcquired(PatternsError, TimeoutError):
 
 class LockLost(PatternsError, RuntimeError):
     """The lock ran out, or was taken over, while the caller believed to hold it."""
+
+
+class RateLimited(PatternsError, RuntimeError):
+    """A limit refused.
+
+    Parameters:
+        decision: what it said; among others, when to try again.
+    """
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(decision)
+        self.decision = decision
+
+    def __str__(self) -> str:
+        wait = self.decision.retry_after
+        later = "it costs more than the limit" if wait is None else f"try again in {wait:g} s"
+        return f"refused by {', '.join(map(repr, self.decision.refused_by))}: {later}"
 
 
 class DeadlineExceeded(PatternsError, TimeoutError):

@@ -26,13 +26,13 @@ from typing import Any, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, Union,
 
 from redis_patterns_core.plan import Plan
 
-__all__ = ["Call", "Defer", "Flow", "Now", "Sleep", "Spawn", "Step", "Steps", "flow"]
+__all__ = ["Call", "Defer", "Flow", "Now", "Sleep", "Spawn", "Step", "Steps", "Within", "flow", "perform"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-Step: TypeAlias = Union["Plan[Any]", "Flow[Any]", "Sleep", "Now", "Call[Any]", "Spawn", "Defer"]
+Step: TypeAlias = Union["Plan[Any]", "Flow[Any]", "Sleep", "Now", "Call[Any]", "Spawn", "Defer", "Within[Any]"]
 """What a flow may ask of its driver."""
 
 Steps: TypeAlias = Generator[Step, Any, T]
@@ -79,14 +79,23 @@ class Flow(Generic[T_co]):
 
 
 def flow(function: Callable[P, Steps[T]]) -> Callable[P, Flow[T]]:
-    """Turn a function that yields steps into one that gives a `Flow`, named ``class.function`` in lower case."""
-    name = function.__qualname__.rpartition("<locals>.")[2].lower()
+    """Turn a function that yields steps into one that gives a `Flow`.
+
+    It is named ``function``, or ``class.function`` after the class of whom the method belongs to, all in lower case.
+    """
+    owner, _, name = function.__qualname__.rpartition("<locals>.")[2].lower().rpartition(".")
 
     @functools.wraps(function)
     def build(*args: P.args, **kwargs: P.kwargs) -> Flow[T]:
-        return Flow(name, function, args, kwargs)
+        return Flow(f"{type(args[0]).__name__.lower()}.{name}" if owner else name, function, args, kwargs)
 
     return build
+
+
+def perform(step: Plan[T] | Flow[T] | Within[T]) -> Steps[T]:
+    """Yield a step and return its result, where it may be one of several kinds."""
+    value: T = yield step
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,26 @@ class Sleep:
     def __iter__(self) -> Steps[None]:
         """Yield the step itself; returns when the time has passed."""
         yield self
+
+
+@dataclass(frozen=True, slots=True)
+class Within(Generic[T_co]):
+    """Run a plan, and give up when it takes too long, as the driver's ``run`` does with a timeout.
+
+    `Unreachable` or `OutcomeUnknown` is thrown into the flow then.
+
+    Parameters:
+        plan: what to run.
+        seconds: for how long, more than 0.
+    """
+
+    plan: Plan[T_co]
+    seconds: float
+
+    def __iter__(self) -> Steps[T_co]:
+        """Yield the step itself and return the plan's result."""
+        value: T_co = yield self
+        return value
 
 
 @dataclass(frozen=True, slots=True)

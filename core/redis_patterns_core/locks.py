@@ -12,102 +12,23 @@ Source: https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/
 
 from __future__ import annotations
 
-import math
-import random
-import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 
-from redis_patterns_core import replies, validate
-from redis_patterns_core.errors import ConfigurationError, LockLost, OutcomeUnknown, PatternsError
-from redis_patterns_core.flow import Defer, Now, Sleep, Steps, flow
+from redis_patterns_core import validate
 from redis_patterns_core.keys import key
-from redis_patterns_core.plan import Effect, Plan, Script
-from redis_patterns_core.replies import Reply
+from redis_patterns_core.leases import Leasable
+from redis_patterns_core.plan import Command, Script
 from redis_patterns_core.validate import Duration
-from redis_patterns_core.value import value
 
-__all__ = ["Held", "Lease", "Lock", "new_token"]
+__all__ = ["Lock"]
 
 _ACQUIRE = Script.load("lock_acquire")
 _EXTEND = Script.load("lock_extend")
 _RELEASE = Script.load("lock_release")
 
 
-def new_token() -> str:
-    """Make a token that nobody can guess or make again: 128 random bits as text."""
-    return secrets.token_hex(16)
-
-
-@value
-class Lease:
-    """One acquisition of a lock; whoever has it can prolong and free the lock.
-
-    Parameters:
-        name: the lock's name.
-        token: the holder's secret; not shown in the repr.
-        ends_at: when it runs out unless it is prolonged, on the driver's monotonic clock; a plan knows no clock and
-            leaves ``None``, a flow gives the earliest time that it can be.
-    """
-
-    name: str
-    token: str = field(repr=False)
-    ends_at: float | None = field(default=None, compare=False)
-
-
-@value
-class _Attempt:
-    """What an attempt found: whether it has the lock, and when in seconds the holder's lease is over (None: never)."""
-
-    acquired: bool
-    over_in: float | None
-
-
-class Held:
-    """A lease while it is held by ``driver.hold``, and whether it still is.
-
-    Parameters:
-        lease: one that a flow gave, so that it says when it ends.
-        clock: the driver's monotonic clock, in seconds.
-    """
-
-    def __init__(self, lease: Lease, clock: Callable[[], float]) -> None:
-        self.lease = lease
-        # Without a time it counts as run out rather than as held for ever.
-        self.ends_at = -math.inf if lease.ends_at is None else lease.ends_at
-        self._clock = clock
-        self._lost = False
-
-    @property
-    def lost(self) -> bool:
-        """Whether the lock was taken away or has run out; once true it stays true."""
-        self._lost = self._lost or self._clock() >= self.ends_at
-        return self._lost
-
-    def check(self) -> None:
-        """Go on only while the lock is held: to be called before each step that relies on it.
-
-        Raises:
-            LockLost: it was taken away or has run out.
-        """
-        if self.lost:
-            raise LockLost(f"lock {self.lease.name!r} ran out or was taken away while it was held")
-
-    def renewed(self, ends_at: float) -> None:
-        """Note that the lease now ends at `ends_at`; without effect when it was lost."""
-        if not self.lost:
-            self.ends_at = ends_at
-
-    def lose(self) -> None:
-        """Note that the lock is not held any more."""
-        self._lost = True
-
-    def __repr__(self) -> str:
-        return f"<Held {self.lease.name!r}{', lost' if self.lost else ''}>"
-
-
 @dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(Leasable):
     """A lock that everybody who names it shares.
 
     The lock is a constant; each acquisition is a `Lease` with a token of its own. To run a block of code under it, use
@@ -133,6 +54,8 @@ class Lock:
     _ttl_ms: int = field(init=False, repr=False, compare=False)
     _retry_ms: int = field(init=False, repr=False, compare=False)
 
+    word = "lock"
+
     def __post_init__(self) -> None:
         validate.text("name", self.name)
         validate.namespace(self.namespace)
@@ -140,161 +63,11 @@ class Lock:
         object.__setattr__(self, "_ttl_ms", validate.milliseconds("ttl", self.ttl))
         object.__setattr__(self, "_retry_ms", validate.milliseconds("retry_every", self.retry_every))
 
-    @property
-    def ttl_seconds(self) -> float:
-        """How long a lease runs, in seconds."""
-        return self._ttl_ms / 1000
+    def _acquisition(self, token: str) -> Command:
+        return _ACQUIRE((self.key,), token, self._ttl_ms)
 
-    def acquire(self, token: str | None = None) -> Plan[Lease | None]:
-        """Take the lock if it is free, or if `token` holds it already.
+    def _extension(self, token: str, ttl_ms: int) -> Command:
+        return _EXTEND((self.key,), token, ttl_ms)
 
-        Parameters:
-            token: who asks; a new one where none is given.
-
-        Returns:
-            A plan of one round trip that gives the lease, or ``None`` when somebody else holds the lock; idempotent.
-
-        Raises:
-            ConfigurationError: an empty token.
-        """
-        lease = self._lease(token)
-        return self._attempt(lease).map(lambda attempt: lease if attempt.acquired else None)
-
-    def extend(self, lease: Lease, ttl: Duration | None = None) -> Plan[bool]:
-        """Let a lease run for its TTL from now; one that ran out stays gone.
-
-        Parameters:
-            lease: what acquiring gave.
-            ttl: another TTL, in seconds or as a timedelta, 1 ms or more; may be shorter than what is left.
-
-        Returns:
-            A plan of one round trip that tells whether the lock is still held; idempotent.
-
-        Raises:
-            ConfigurationError: a TTL that is not allowed.
-        """
-        ttl_ms = self._ttl_ms if ttl is None else validate.milliseconds("ttl", ttl)
-        command = _EXTEND((self.key,), lease.token, ttl_ms)
-        return Plan("lock.extend", (command,), _done, Effect.IDEMPOTENT)
-
-    def release(self, lease: Lease) -> Plan[bool]:
-        """Free the lock if this lease holds it; somebody else's lock stays as it is.
-
-        Parameters:
-            lease: what acquiring gave.
-
-        Returns:
-            A plan of one round trip that tells whether it was still held; idempotent. When the driver had to send it
-            twice, the second answer is ``False`` although the first freed it; `give_back` tells the two apart.
-        """
-        return Plan("lock.release", (_RELEASE((self.key,), lease.token),), _done, Effect.IDEMPOTENT)
-
-    @flow
-    def wait_for(
-        self,
-        wait: Duration | None = None,
-        *,
-        token: str | None = None,
-        chance: Callable[[], float] = random.random,
-    ) -> Steps[Lease | None]:
-        """Take the lock, waiting until it is free.
-
-        Looks again after a random time of at most `retry_every`, at the moment that the holder's lease ends, and once
-        more at the end of the wait. If anything interrupts it, the lock is given back.
-
-        Parameters:
-            wait: seconds, or a timedelta; 0 tries once, ``None`` waits for as long as it takes.
-            token: who asks; a new one where none is given.
-            chance: random numbers from 0 to 1, for the time between two looks.
-
-        Returns:
-            A flow that gives the lease, or ``None`` when the wait was over; one round trip for each look.
-
-        Raises:
-            ConfigurationError: a wait that is not allowed, or an empty token.
-        """
-        wait_seconds = None if wait is None else validate.milliseconds("wait", wait, least=0) / 1000
-        lease = self._lease(token)
-        # Before the first attempt: its answer may be lost to a cancellation when Redis has already given us the lock.
-        yield from Defer(self.release(lease), on_error_only=True)
-        started = asked_at = yield from Now()
-        while True:
-            attempt = yield from self._attempt(lease)
-            if attempt.acquired:
-                return replace(lease, ends_at=asked_at + self.ttl_seconds)
-            pause = self._retry_ms / 1000 * (0.5 + chance() / 2)
-            if attempt.over_in is not None:
-                pause = min(pause, attempt.over_in)
-            if wait_seconds is not None:
-                left = started + wait_seconds - (yield from Now())
-                if left <= 0:
-                    return None
-                pause = min(pause, left)
-            yield from Sleep(pause)
-            asked_at = yield from Now()
-
-    @flow
-    def keep(self, held: Held, *, chance: Callable[[], float] = random.random) -> Steps[None]:
-        """Prolong a held lease at about a third of its TTL, again and again, until it is lost.
-
-        Trouble with the connection is not taken for loss: it tries again, up to ten times as often, until the lease has
-        run out.
-
-        Parameters:
-            held: what to keep; it is told of each renewal and of the loss.
-            chance: random numbers from 0 to 1, so that many holders do not renew at one moment.
-        """
-        pause = self.ttl_seconds / 3
-        while True:
-            yield from Sleep(pause * (0.9 + chance() / 10))
-            asked_at = yield from Now()
-            if held.lost:
-                return
-            try:
-                still_ours = yield from self.extend(held.lease)
-            except PatternsError:
-                pause = self.ttl_seconds / 30
-                continue
-            if not still_ours:
-                held.lose()
-                return
-            # From when it was asked, not answered: by then the lease may have run for a while.
-            held.renewed(asked_at + self.ttl_seconds)
-            pause = self.ttl_seconds / 3
-
-    @flow
-    def give_back(self, lease: Lease) -> Steps[bool]:
-        """Free the lock, and tell a lost lock from a lost answer.
-
-        Returns:
-            A flow that gives ``False`` only when the lock was not held any more; one round trip, two when an answer was
-            lost.
-        """
-        try:
-            return (yield from replace(self.release(lease), effect=Effect.ONCE))
-        except OutcomeUnknown:
-            # The first may have freed it, then this one answers "not held"; either way it is not ours now.
-            yield from self.release(lease)
-            return True
-
-    def _lease(self, token: str | None) -> Lease:
-        if token is None:
-            token = new_token()
-        elif not isinstance(token, str) or not token.isascii() or not token:
-            # Not by way of validate.text, whose message would show it.
-            raise ConfigurationError("token must be a text of at least one character, all of them ASCII")
-        return Lease(self.name, token)
-
-    def _attempt(self, lease: Lease) -> Plan[_Attempt]:
-        command = _ACQUIRE((self.key,), lease.token, self._ttl_ms)
-        return Plan("lock.acquire", (command,), _attempted, Effect.IDEMPOTENT)
-
-
-def _attempted(answers: Sequence[Reply]) -> _Attempt:
-    acquired, milliseconds = replies.integers(answers[0], 2)
-    # What is left is rounded down, to nothing in the last millisecond: a waiter that slept for just so long would spin.
-    return _Attempt(acquired == 1, None if milliseconds < 0 else (milliseconds + 1) / 1000)
-
-
-def _done(answers: Sequence[Reply]) -> bool:
-    return replies.integer(answers[0]) == 1
+    def _freeing(self, token: str) -> Command:
+        return _RELEASE((self.key,), token)

@@ -6,13 +6,14 @@ A driver for one of them adds a transport and a way to start tasks.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import logging
 import random
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
 import anyio
 
@@ -20,6 +21,7 @@ from redis_patterns._observe import Observed, Tally
 from redis_patterns_core import validate
 from redis_patterns_core.errors import (
     CommandFailed,
+    ConfigurationError,
     DeadlineExceeded,
     DriverClosed,
     LockLost,
@@ -27,14 +29,16 @@ from redis_patterns_core.errors import (
     OutcomeUnknown,
     Unreachable,
 )
-from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps
-from redis_patterns_core.locks import Held, Lock
+from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps, Within
+from redis_patterns_core.leases import Held, Leasable
 from redis_patterns_core.plan import Command, Plan
+from redis_patterns_core.rate_limits import Limiter
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
 from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration
 
+P = ParamSpec("P")
 T = TypeVar("T")
 D = TypeVar("D", bound="AsyncDriver")
 
@@ -153,11 +157,13 @@ class AsyncDriver(ABC):
             return await self._run_within(step, seconds, tally)
 
     @contextlib.asynccontextmanager
-    async def hold(self, lock: Lock, *, wait: Duration | None = 5, renew: bool = True) -> AsyncGenerator[Held, None]:
+    async def hold(
+        self, lock: Leasable, *, wait: Duration | None = 5, renew: bool = True
+    ) -> AsyncGenerator[Held, None]:
         """Run a block of code under a lock.
 
         Parameters:
-            lock: which one.
+            lock: a `Lock`, or a slot of a `ConcurrencyLimit`.
             wait: seconds, or a timedelta, to wait for it; 0 tries once, ``None`` waits for as long as it takes.
             renew: prolong the lease at a third of its TTL while the block runs, in a task of the driver.
 
@@ -171,7 +177,7 @@ class AsyncDriver(ABC):
         """
         lease = await self.run(lock.wait_for(wait))
         if lease is None:
-            raise LockNotAcquired(f"lock {lock.name!r} was held by others for the whole wait")
+            raise LockNotAcquired(f"{lock.word} {lock.name!r} was held by others for the whole wait")
         held = Held(lease, self._clock)
         body = anyio.CancelScope()
 
@@ -203,7 +209,41 @@ class AsyncDriver(ABC):
         if releasing.cancelled_caught:
             self._report(lock.release(lease), DeadlineExceeded(f"not over within {_CLEAN_UP_FOR:g} s"))
         if lost:
-            raise LockLost(f"lock {lock.name!r} ran out or was taken away while it was held")
+            raise LockLost(f"{lock.word} {lock.name!r} ran out or was taken away while it was held")
+
+    def limited(
+        self, limiter: Limiter, key: str | Callable[P, str], *, cost: int = 1, wait: Duration | None = 0
+    ) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Coroutine[Any, Any, T]]]:
+        """Make a decorator of coroutine functions: each call takes from a limit first.
+
+        Parameters:
+            limiter: which limit.
+            key: the id, or a function that makes it of the call's arguments.
+            cost: of each call.
+            wait: seconds, or a timedelta, to wait until it is allowed; 0 asks once, ``None`` waits for as long as it
+                takes.
+
+        Returns:
+            A decorator; calling what it gives raises `RateLimited` where the limit refuses, and then calls nothing. One
+            round trip each time that the limit is asked.
+
+        Raises:
+            ConfigurationError: something else than a coroutine function is decorated.
+        """
+
+        def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+            if not inspect.iscoroutinefunction(function):
+                raise ConfigurationError("function must be a coroutine function; the sync driver is for others")
+
+            @functools.wraps(function)
+            async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+                id = key if isinstance(key, str) else key(*args, **kwargs)
+                await self.run(limiter.admit(id, cost, wait=wait))
+                return await function(*args, **kwargs)
+
+            return call
+
+        return decorate
 
     # Closing
 
@@ -313,6 +353,8 @@ class AsyncDriver(ABC):
         match step:
             case Plan() | Flow():
                 return await self.run(step)
+            case Within():
+                return await self.run(step.plan, timeout=step.seconds)
             case Sleep():
                 await self._sleep(max(0.0, step.seconds))
             case Now():

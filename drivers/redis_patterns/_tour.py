@@ -17,7 +17,8 @@ from redis_patterns_core.cluster import keys_of
 from redis_patterns_core.errors import CommandFailed, PatternsError
 from redis_patterns_core.flow import Call, Defer, Flow, Steps, flow
 from redis_patterns_core.leaderboards import Entry, Leaderboard
-from redis_patterns_core.locks import Lease, Lock
+from redis_patterns_core.leases import Lease
+from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Command, Effect, Plan, batch
 from redis_patterns_core.rate_limits import TokenBucket
 from redis_patterns_core.tracing import Outcome, Subject

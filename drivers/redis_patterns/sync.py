@@ -17,6 +17,7 @@ makes.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import logging
 import math
@@ -28,7 +29,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast
 
 import redis
 
@@ -49,9 +50,10 @@ from redis_patterns_core.errors import (
     OutcomeUnknown,
     Unreachable,
 )
-from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps
-from redis_patterns_core.locks import Held, Lock
+from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps, Within
+from redis_patterns_core.leases import Held, Leasable
 from redis_patterns_core.plan import Command, Plan
+from redis_patterns_core.rate_limits import Limiter
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
 from redis_patterns_core.tracing import Instrument
@@ -59,6 +61,7 @@ from redis_patterns_core.validate import Duration
 
 __all__ = ["Driver"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _BACKOFF = Backoff()
@@ -228,11 +231,11 @@ class Driver:
         return self._run(step, self._sleep, ends_at)
 
     @contextlib.contextmanager
-    def hold(self, lock: Lock, *, wait: Duration | None = 5, renew: bool = True) -> Generator[Held, None, None]:
+    def hold(self, lock: Leasable, *, wait: Duration | None = 5, renew: bool = True) -> Generator[Held, None, None]:
         """Run a block of code under a lock.
 
         Parameters:
-            lock: which one.
+            lock: a `Lock`, or a slot of a `ConcurrencyLimit`.
             wait: seconds, or a timedelta, to wait for it; 0 tries once, ``None`` waits for as long as it takes.
             renew: prolong the lease at a third of its TTL while the block runs, in a thread of the driver.
 
@@ -247,7 +250,7 @@ class Driver:
         """
         lease = self.run(lock.wait_for(wait))
         if lease is None:
-            raise LockNotAcquired(f"lock {lock.name!r} was held by others for the whole wait")
+            raise LockNotAcquired(f"{lock.word} {lock.name!r} was held by others for the whole wait")
         try:
             held = Held(lease, self._clock)
             renewal = self._keeper().start(lock.keep(held)) if renew else None
@@ -266,7 +269,43 @@ class Driver:
         except (Unreachable, OutcomeUnknown, CommandFailed) as error:
             self._report(lock.release(lease), error)  # it was held while the block ran, and ends with its lease
         if lost:
-            raise LockLost(f"lock {lock.name!r} ran out or was taken away while it was held")
+            raise LockLost(f"{lock.word} {lock.name!r} ran out or was taken away while it was held")
+
+    def limited(
+        self, limiter: Limiter, key: str | Callable[P, str], *, cost: int = 1, wait: Duration | None = 0
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+        """Make a decorator: each call takes from a limit first.
+
+        Parameters:
+            limiter: which limit.
+            key: the id, or a function that makes it of the call's arguments.
+            cost: of each call.
+            wait: seconds, or a timedelta, to wait until it is allowed; 0 asks once, ``None`` waits for as long as it
+                takes.
+
+        Returns:
+            A decorator; calling what it gives raises `RateLimited` where the limit refuses, and then calls nothing. One
+            round trip each time that the limit is asked.
+
+        Raises:
+            ConfigurationError: a coroutine function is decorated, which the drivers of asyncio and trio are for.
+        """
+
+        def decorate(function: Callable[P, T]) -> Callable[P, T]:
+            if inspect.iscoroutinefunction(function):
+                raise ConfigurationError(
+                    f"function must not be a coroutine function: the sync driver cannot await {function.__qualname__}"
+                )
+
+            @functools.wraps(function)
+            def call(*args: P.args, **kwargs: P.kwargs) -> T:
+                id = key if isinstance(key, str) else key(*args, **kwargs)
+                self.run(limiter.admit(id, cost, wait=wait))
+                return function(*args, **kwargs)
+
+            return call
+
+        return decorate
 
     # Closing
 
@@ -407,6 +446,8 @@ class Driver:
         match step:
             case Plan() | Flow():
                 return self._run(step, sleep, ends_at)
+            case Within():
+                return self._run(step.plan, sleep, min(ends_at, self._clock() + step.seconds))
             case Sleep():
                 sleep(max(0.0, min(step.seconds, ends_at - self._clock())))
             case Now():

@@ -19,7 +19,7 @@ RUNTIMES: dict[str, Any] = {"5.1": lupa.lua51, "5.4": lupa.lua54}
 
 
 class Fake:
-    """A Redis of strings with expiry, for one Lua version.
+    """A Redis of strings, lists and sorted sets with expiry, for one Lua version.
 
     Parameters:
         version: of Lua.
@@ -32,9 +32,12 @@ class Fake:
         self.now = 1_700_000_000_000_000
         """Microseconds since the epoch."""
         self.strings: dict[str, str] = {}
+        self.lists: dict[str, list[str]] = {}
+        self.sets: dict[str, dict[str, float]] = {}
         self.expiry: dict[str, int] = {}
         self.calls: list[tuple[str, ...]] = []
         self._loaded: dict[str, Callable[..., Any]] = {}
+        self._declared: set[str] = set()
 
     def run(self, plan: Plan[Any]) -> Any:
         """Run a plan of one script."""
@@ -52,6 +55,7 @@ class Fake:
         assert isinstance(count, int)
         encoded = [str(word).encode() for word in words]
         keys, argv = self.lua.table_from(encoded[:count]), self.lua.table_from(encoded[count:])
+        self._declared = {str(word) for word in words[:count]}
         redis = self.lua.table_from(
             {b"call": self._call, b"error_reply": lambda text: self.lua.table_from({b"err": text})}
         )
@@ -73,6 +77,7 @@ class Fake:
 
     def _call(self, *words: Any) -> Any:
         name, *args = (word.decode() if isinstance(word, bytes) else _shown(word) for word in words)
+        assert name == "TIME" or args[0] in self._declared, f"a script touched {args[0]}, which is none of its keys"
         self.calls.append((name, *args))
         self.expire()
         match name, args:
@@ -85,6 +90,53 @@ class Fake:
                 self.strings[key] = value
                 self.expiry[key] = self.now + int(milliseconds) * 1000
                 return self.lua.table_from({b"ok": b"OK"})
+            case "SET", [key, value, "KEEPTTL"]:
+                self.strings[key] = value
+                return self.lua.table_from({b"ok": b"OK"})
+            case "LINDEX", [key, "-1"]:
+                return self.lists[key][-1].encode() if key in self.lists else False
+            case "LRANGE", [key, first, last]:
+                return self.lua.table_from(
+                    [entry.encode() for entry in self.lists.get(key, [])[int(first) : int(last) + 1]]
+                )
+            case "LLEN", [key]:
+                return len(self.lists.get(key, []))
+            case "LTRIM", [key, first, "-1"]:
+                del self.lists[key][: int(first)]
+                return 1
+            case "LSET", [key, "-1", value]:
+                self.lists[key][-1] = value
+                return 1
+            case "LREM", [key, "-1", value]:
+                for place, entry in reversed(list(enumerate(self.lists[key]))):
+                    if entry == value:
+                        del self.lists[key][place]
+                        return 1
+                return 0
+            case "RPUSH", [key, *values]:
+                self.lists.setdefault(key, []).extend(values)
+                return len(self.lists[key])
+            case "ZSCORE", [key, member]:
+                score = self.sets.get(key, {}).get(member)
+                return False if score is None else _shown(score).encode()
+            case "ZCOUNT", [key, low, "+inf"]:
+                return len(self._above(key, low))
+            case "ZRANGEBYSCORE", [key, low, "+inf", "WITHSCORES", "LIMIT", "0", "1"]:
+                return self._flat(self._above(key, low)[:1])
+            case "ZRANGE", [key, "-1", "-1", "WITHSCORES"]:
+                return self._flat(self._above(key, "-inf")[-1:])
+            case "ZREMRANGEBYSCORE", [key, "-inf", high]:
+                left = {member: score for member, score in self.sets.get(key, {}).items() if score > float(high)}
+                self.sets[key] = left
+                return 1
+            case "ZREM", [key, member]:
+                del self.sets[key][member]
+                if not self.sets[key]:
+                    del self.sets[key], self.expiry[key]
+                return 1
+            case "ZADD", [key, score, member]:
+                self.sets.setdefault(key, {})[member] = float(score)
+                return 1
             case "PTTL", [key]:
                 return (self.expiry[key] - self.now) // 1000 if key in self.expiry else -2
             case "PEXPIRE", [key, milliseconds]:
@@ -92,14 +144,30 @@ class Fake:
                 return 1
             case "DEL", [key]:
                 self.expiry.pop(key, None)
-                return int(self.strings.pop(key, None) is not None)
+                return int((self.strings.pop(key, None) or self.lists.pop(key, None)) is not None)
             case _:
                 raise AssertionError(f"a script called {name} {args}")
 
     def expire(self) -> None:
         """Drop the keys whose time has come."""
         for key in [key for key, at in self.expiry.items() if at <= self.now]:
-            del self.strings[key], self.expiry[key]
+            del self.expiry[key]
+            self.strings.pop(key, None)
+            self.lists.pop(key, None)
+            self.sets.pop(key, None)
+
+    def _above(self, key: str, low: str) -> list[tuple[str, float]]:
+        assert low == "-inf" or low.startswith("("), "only bounds that do not belong are known here"
+        least = float(low.removeprefix("("))
+        items = sorted(self.sets.get(key, {}).items(), key=lambda item: (item[1], item[0]))
+        return [(member, score) for member, score in items if score > least]
+
+    def _flat(self, items: list[tuple[str, float]]) -> Any:
+        return self.lua.table_from([word.encode() for member, score in items for word in (member, _shown(score))])
+
+    def state(self) -> tuple[dict[str, str | tuple[str, ...]], dict[str, int]]:
+        """Give a copy of all values and of when they expire."""
+        return {**self.strings, **{key: tuple(entries) for key, entries in self.lists.items()}}, dict(self.expiry)
 
 
 def _shown(number: float) -> str:

@@ -2,58 +2,34 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
+from typing import Any, cast
 
 import pytest
 
-from redis_patterns import ConfigurationError, Decision, DecodeError, ErrorReply, TokenBucket
+from redis_patterns import (
+    GCRA,
+    ConfigurationError,
+    Decision,
+    DecodeError,
+    ErrorReply,
+    FixedWindow,
+    LeakyBucket,
+    Limit,
+    RateLimited,
+    Receipt,
+    SlidingCounter,
+    SlidingLog,
+    TokenBucket,
+)
+from redis_patterns.testing import Dry
+from redis_patterns_core.keys import slot
+from tests.core.limit_models import Bucket, Counter, Fixed, Log, Model
 from tests.core.lua import RUNTIMES, Fake
 
 SECOND = 1_000_000
-
-
-@dataclass
-class Model:
-    """A token bucket as one would explain it: tokens that flow back evenly, as exact fractions.
-
-    Parameters:
-        capacity: tokens when full.
-        rate: tokens per microsecond.
-    """
-
-    capacity: int
-    rate: Fraction
-    tokens: Fraction = Fraction(-1)
-    at: int = 0
-
-    def __post_init__(self) -> None:
-        self.tokens = Fraction(self.capacity)
-
-    def take(self, now: int, cost: int) -> tuple[bool, int, int | None, int, int]:
-        """Take tokens; gives allowed, remaining, and in microseconds retry, reset and next."""
-        # A clock that stepped back stands still until it has caught up.
-        lag = max(0, self.at - now)
-        moment = max(self.at, now)
-        full = Fraction(self.capacity)
-        tokens = min(full, self.tokens + (moment - self.at) * self.rate)
-        allowed = tokens >= cost
-        if allowed:
-            tokens -= cost
-            self.tokens, self.at = tokens, moment
-
-        def until(wanted: Fraction) -> int:
-            return 0 if tokens >= wanted else math.ceil((wanted - tokens) / self.rate) + lag
-
-        remaining = math.floor(tokens)
-        retry = 0 if allowed else None if cost > self.capacity else until(Fraction(cost))
-        return (
-            allowed,
-            remaining,
-            retry,
-            until(full),
-            until(Fraction(remaining + 1)) if remaining < self.capacity else 0,
-        )
 
 
 def microseconds(decision: Decision) -> tuple[bool, int, int | None, int, int]:
@@ -67,74 +43,119 @@ def microseconds(decision: Decision) -> tuple[bool, int, int | None, int, int]:
     )
 
 
-RATES: dict[str, tuple[int, float | Fraction, Fraction]] = {
-    "10/s": (100, 10.0, Fraction(10, SECOND)),
-    "7/s": (5, 7, Fraction(7, SECOND)),
-    "1/3 per s": (3, 1 / 3, Fraction(1, 3 * SECOND)),
-    "1000/day": (50, 1000 / 86400, Fraction(1000, 86400 * SECOND)),
-    "1/30 days": (2, 1 / 2_592_000, Fraction(1, 2_592_000 * SECOND)),
-    "1.5 million/s": (10_000, 1.5e6, Fraction(3, 2)),
-    "a fraction": (4, Fraction(22, 7), Fraction(22, 7 * SECOND)),
+def bucket(capacity: int, rate: float | Fraction, exact: Fraction) -> tuple[Limit, Callable[[], Model], int]:
+    limit = TokenBucket("b", capacity=capacity, refill_rate=rate)
+    return limit, lambda: Bucket(capacity, exact), math.ceil(1 / exact)
+
+
+def windowed(
+    kind: type[FixedWindow | SlidingLog | SlidingCounter], model: type[Fixed | Log | Counter], limit: int, per: float
+) -> tuple[Limit, Callable[[], Model], int]:
+    width = round(per * SECOND)
+    return kind("b", limit=limit, per=per), lambda: model(limit, width), width // limit
+
+
+# For each limit what it means, and about how many microseconds it has for one.
+CASES: dict[str, tuple[Limit, Callable[[], Model], int]] = {
+    "bucket 10/s": bucket(100, 10.0, Fraction(10, SECOND)),
+    "bucket 7/s": bucket(5, 7, Fraction(7, SECOND)),
+    "bucket 1/3 per s": bucket(3, 1 / 3, Fraction(1, 3 * SECOND)),
+    "bucket 1000/day": bucket(50, 1000 / 86400, Fraction(1000, 86400 * SECOND)),
+    "bucket 1/30 days": bucket(2, 1 / 2_592_000, Fraction(1, 2_592_000 * SECOND)),
+    "bucket 1.5 million/s": bucket(10_000, 1.5e6, Fraction(3, 2)),
+    "bucket a fraction": bucket(4, Fraction(22, 7), Fraction(22, 7 * SECOND)),
+    "gcra 90/min": (
+        GCRA("b", limit=90, per=60, burst=7),
+        lambda: Bucket(7, Fraction(90, 60 * SECOND)),
+        60 * SECOND // 90,
+    ),
+    "leaky 2/s": (
+        LeakyBucket("b", capacity=6, leak_rate=2),
+        lambda: Bucket(6, Fraction(2, SECOND)),
+        SECOND // 2,
+    ),
+    "fixed 5/s": windowed(FixedWindow, Fixed, 5, 1),
+    "fixed 100/min": windowed(FixedWindow, Fixed, 100, 60),
+    "fixed 3/ms": windowed(FixedWindow, Fixed, 3, 0.001),
+    "fixed 1/30 days": windowed(FixedWindow, Fixed, 1, 2_592_000),
+    "log 5/s": windowed(SlidingLog, Log, 5, 1),
+    "log 100/min": windowed(SlidingLog, Log, 100, 60),
+    "log 3/ms": windowed(SlidingLog, Log, 3, 0.001),
+    "log 1/30 days": windowed(SlidingLog, Log, 1, 2_592_000),
+    "counter 5/s": windowed(SlidingCounter, Counter, 5, 1),
+    "counter 100/min": windowed(SlidingCounter, Counter, 100, 60),
+    "counter 3/ms": windowed(SlidingCounter, Counter, 3, 0.001),
+    "counter 1/30 days": windowed(SlidingCounter, Counter, 1, 2_592_000),
 }
 
 
 @pytest.mark.parametrize("version", sorted(RUNTIMES))
-@pytest.mark.parametrize("name", RATES)
+@pytest.mark.parametrize("name", CASES)
 def test_the_script_agrees_with_the_model(name: str, version: str) -> None:
     """Random hits over a clock that also stands and steps back: every number is exact, in both Luas."""
-    capacity, rate, exact = RATES[name]
-    bucket, redis, model = TokenBucket("b", capacity=capacity, refill_rate=rate), Fake(version), Model(capacity, exact)
+    limit, make, pace = CASES[name]
+    redis, model = Fake(version), make()
     chance = random.Random(f"{name} {version}")
+    most = limit.most
     refused = 0
-    for _ in range(1500):
-        pace = math.ceil(1 / exact)
+    for _ in range(1250):
         redis.now += chance.choice(
             [0, 1, chance.randrange(pace + 1), chance.randrange(3 * pace + 1), -chance.randrange(pace)]
         )
         redis.expire()
-        if not redis.strings:
-            # Gone is full; a clock that steps back now does not bring back what was owed.
-            model = Model(capacity, exact)
-        cost = chance.choice([1, 1, 1, 2, chance.randint(1, capacity), capacity, capacity + 1])
-        before, expiry = dict(redis.strings), dict(redis.expiry)
-        peeked = redis.run(bucket.peek("id", cost))
-        assert (redis.strings, redis.expiry) == (before, expiry), "a peek writes nothing"
-        decision = redis.run(bucket.hit("id", cost))
+        if not redis.expiry:
+            # Gone is idle; a clock that steps back now does not bring back what was taken.
+            model = make()
+        cost = chance.choice([1, 1, 1, 2, chance.randint(1, most), most, most + 1])
+        before = redis.state()
+        peeked = redis.run(limit.peek("id", cost))
+        assert redis.state() == before, "a peek writes nothing"
+        decision = redis.run(limit.hit("id", cost))
         assert microseconds(decision) == model.take(redis.now, cost)
         assert (peeked.allowed, peeked.retry_after) == (decision.allowed, decision.retry_after)
         if decision.allowed:
             (left,) = redis.expiry.values()
             assert left - redis.now >= decision.reset_after * SECOND, "a key that matters does not expire"
-            assert left - redis.now <= decision.reset_after * SECOND + 3000, "and does not outlive what it says"
+            # A counter's state says more than when it is idle again; all others leave when they are.
+            surplus = model.longest if name.startswith("counter") else 3000
+            assert left - redis.now <= decision.reset_after * SECOND + surplus, "and does not outlive what it says"
         else:
             refused += 1
-            assert (redis.strings, redis.expiry) == (before, expiry), "a refused hit writes nothing"
+            assert redis.state() == before, "a refused hit writes nothing"
             if decision.retry_after is None:
-                assert cost > capacity
+                assert cost > most
             else:
                 moment, wait = redis.now, round(decision.retry_after * SECOND)
                 redis.now = moment + wait - 1
-                assert not redis.run(bucket.peek("id", cost)), "a microsecond earlier is too early"
+                assert not redis.run(limit.peek("id", cost)), "a microsecond earlier is too early"
                 redis.now = moment + wait
-                assert redis.run(bucket.peek("id", cost)), "whoever waits as told is let in"
+                assert redis.run(limit.peek("id", cost)), "whoever waits as told is let in"
                 redis.now = moment
+                redis.expiry, redis.strings, redis.lists = before[1], *_split(before[0])
     assert refused > 100
+
+
+def _split(values: dict[str, str | tuple[str, ...]]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    return (
+        {key: value for key, value in values.items() if isinstance(value, str)},
+        {key: list(value) for key, value in values.items() if not isinstance(value, str)},
+    )
 
 
 @pytest.mark.parametrize("version", sorted(RUNTIMES))
 def test_a_bucket_starts_full_and_is_full_again_when_its_key_is_gone(version: str) -> None:
     """An absent key means a full bucket, and the key leaves at the moment when that is true."""
     bucket, redis = TokenBucket("b", capacity=2, refill_rate=4), Fake(version)
-    assert redis.run(bucket.hit("id")) == Decision(True, 2, 1, 0.0, 0.25, 0.25)
-    assert redis.run(bucket.hit("id")) == Decision(True, 2, 0, 0.0, 0.5, 0.25)
-    assert redis.run(bucket.hit("id")) == Decision(False, 2, 0, 0.25, 0.5, 0.25)
+    assert redis.run(bucket.hit("id")) == Decision(True, 2, 1, 0.0, 0.25, 0.25, name="b")
+    assert redis.run(bucket.hit("id")) == Decision(True, 2, 0, 0.0, 0.5, 0.25, name="b")
+    assert redis.run(bucket.hit("id")) == Decision(False, 2, 0, 0.25, 0.5, 0.25, name="b")
     assert redis.run(bucket.hit("other")).allowed
     assert redis.strings == {
-        "bucket:{b:id}": f"500000 {redis.now} 250000",
-        "bucket:{b:other}": f"250000 {redis.now} 250000",
+        "bucket:{id}:b": f"500000 {redis.now} 250000",
+        "bucket:{other}:b": f"250000 {redis.now} 250000",
     }
     redis.now += 501_000
-    assert redis.run(bucket.peek("id")) == Decision(True, 2, 2, 0.0, 0.0, 0.0)
+    assert redis.run(bucket.peek("id")) == Decision(True, 2, 2, 0.0, 0.0, 0.0, name="b")
     assert redis.strings == {}
 
 
@@ -153,9 +174,9 @@ def test_a_changed_rate_keeps_what_is_owed(version: str) -> None:
 def test_a_key_of_somebody_else_is_not_overwritten(version: str) -> None:
     """What is no bucket is an error, and stays as it is."""
     bucket, redis = TokenBucket("b", capacity=2, refill_rate=1), Fake(version)
-    redis.strings["bucket:{b:id}"] = "hello"
-    assert redis.reply(bucket.hit("id").commands[0]) == ErrorReply("CORRUPT", "this key holds no token bucket")
-    assert redis.strings == {"bucket:{b:id}": "hello"}
+    redis.strings["bucket:{id}:b"] = "hello"
+    assert redis.reply(bucket.hit("id").commands[0]) == ErrorReply("CORRUPT", "this key holds no such limit")
+    assert redis.strings == {"bucket:{id}:b": "hello"}
 
 
 @pytest.mark.parametrize("version", sorted(RUNTIMES))
@@ -188,12 +209,12 @@ def test_a_decision_is_true_when_it_allows() -> None:
 
 def test_never_is_not_a_long_wait() -> None:
     """A hit that costs more than the bucket holds will never be allowed, and says so."""
-    assert TokenBucket("b", capacity=2, refill_rate=1).hit("id", 3).parse([[0, 2, -1, 0, 0]]).retry_after is None
+    assert TokenBucket("b", capacity=2, refill_rate=1).hit("id", 3).parse([[0, 2, -1, 0, 0, 0, 0]]).retry_after is None
 
 
-@pytest.mark.parametrize("reply", [None, [1, 2, 3, 4], [1, 2, 3, 4, b"5"], b"x", [1, 2, 3, 4, 5, 6]])
+@pytest.mark.parametrize("reply", [None, [1, 2, 3, 4], [1, 2, 3, 4, 5, 6, b"7"], b"x", [1, 2, 3, 4, 5, 6, 7, 8]])
 def test_a_malformed_answer_is_a_decode_error(reply: object) -> None:
-    """What is not five integers is no answer of the script."""
+    """What is not seven integers is no answer of the script."""
     with pytest.raises(DecodeError):
         TokenBucket("b", capacity=2, refill_rate=1).hit("id").parse([reply])
 
@@ -214,7 +235,7 @@ def test_a_malformed_answer_is_a_decode_error(reply: object) -> None:
 def test_a_float_rate_stands_for_the_fraction_that_was_meant(rate: float | Fraction, exact: Fraction) -> None:
     """A division that a person wrote is taken for its exact result."""
     bucket = TokenBucket("b", capacity=1, refill_rate=rate)
-    tokens, period = bucket.hit("id").commands[0].args[5:7]
+    tokens, period = bucket.hit("id").commands[0].args[7:9]
     assert isinstance(tokens, int)
     assert isinstance(period, int)
     assert Fraction(tokens * SECOND, period) == exact
@@ -243,3 +264,297 @@ def test_names_and_ids_are_text(text: object) -> None:
         TokenBucket(text, capacity=1, refill_rate=1)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="id must be"):
         TokenBucket("b", capacity=1, refill_rate=1).hit(text)  # type: ignore[arg-type]
+
+
+# Windows that change, refusals that cost, refunds
+
+EVERY: dict[str, Limit] = {
+    "fixed": FixedWindow("x", limit=5, per=10),
+    "log": SlidingLog("x", limit=5, per=10),
+    "counter": SlidingCounter("x", limit=5, per=10),
+    "bucket": TokenBucket("x", capacity=5, refill_rate=0.5),
+    "gcra": GCRA("x", limit=5, per=10),
+    "leaky": LeakyBucket("x", capacity=5, leak_rate=0.5),
+}
+
+
+def changed(limit: Limit, /, **options: Any) -> Limit:
+    """Give a limit with other values."""
+    made: Limit = replace(cast("Any", limit), **options)  # all of them are dataclasses
+    return made
+
+
+every = pytest.mark.parametrize("limit", EVERY.values(), ids=EVERY)
+lua = pytest.mark.parametrize("version", sorted(RUNTIMES))
+
+
+def at_the_start(version: str) -> Fake:
+    """Give a Redis at the start of a window of ten seconds."""
+    redis = Fake(version)
+    redis.now -= redis.now % (10 * SECOND)
+    return redis
+
+
+@every
+@lua
+def test_a_refused_hit_costs_nothing(version: str, limit: Limit) -> None:
+    """Costs of 4, 3 and 1 at a limit of 5: the second is refused, and the third fits."""
+    redis = at_the_start(version)
+    assert [redis.run(limit.hit("id", cost)).allowed for cost in (4, 3, 1)] == [True, False, True]
+
+
+@every
+@lua
+def test_a_refused_hit_costs_where_it_shall(version: str, limit: Limit) -> None:
+    """With charge_refused the second takes what is left, and one that never fits still nothing."""
+    redis = at_the_start(version)
+    limit = changed(limit, charge_refused=True)
+    assert [redis.run(limit.hit("id", cost)).allowed for cost in (4, 6, 3, 1)] == [True, False, False, False]
+    assert redis.run(limit.peek("id")).remaining == 0
+    assert all(left > redis.now for left in redis.expiry.values())
+
+
+@lua
+def test_who_does_not_stop_is_not_let_in(version: str) -> None:
+    """A log that remembers refusals keeps out who asks all the time, and stays within its bound."""
+    redis = at_the_start(version)
+    limit = SlidingLog("x", limit=5, per=10, charge_refused=True)
+    for _ in range(100):
+        redis.run(limit.hit("id"))
+        redis.now += SECOND
+    assert not redis.run(limit.peek("id"))
+    assert len(redis.lists[limit.key("id")]) <= 6
+    redis.now += 10 * SECOND
+    assert redis.run(limit.peek("id")).remaining == 5
+
+
+@every
+@lua
+def test_a_refund_gives_back_what_was_taken(version: str, limit: Limit) -> None:
+    """Everything is as it was before, and no TTL is lost."""
+    redis = at_the_start(version)
+    redis.run(limit.hit("id", 2))
+    before = redis.run(limit.peek("id"))
+    taken = redis.run(limit.hit("id", 3))
+    assert taken.remaining == 0
+    assert redis.run(limit.refund(taken)) is True
+    assert redis.run(limit.peek("id")).remaining == before.remaining == 3
+    assert set(redis.expiry) == {limit.key("id")}
+    refused = redis.run(limit.hit("id", 4))
+    assert limit.refund(refused).commands == ()
+    assert limit.refund(refused).parse([]) is False
+
+
+@every
+@lua
+def test_a_refund_comes_too_late(version: str, limit: Limit) -> None:
+    """What has flowed back by itself is not given a second time, and what is gone is not made anew."""
+    redis = at_the_start(version)
+    taken = redis.run(limit.hit("id", 3))
+    redis.now += 40 * SECOND
+    redis.expire()
+    assert redis.run(limit.refund(taken)) is False
+    assert redis.state() == ({}, {})
+    redis.run(limit.hit("id", 5))
+    redis.run(limit.refund(taken))
+    # A bucket cannot tell one token from another; what was given back in vain is at most what was taken.
+    assert redis.run(limit.peek("id")).remaining == (3 if redis.strings and "bucket" in limit.key("id") else 0)
+
+
+@lua
+def test_a_refund_of_the_last_window(version: str) -> None:
+    """A counter takes it off where it counts now; a fixed window has begun anew."""
+    redis = at_the_start(version)
+    counter, fixed = SlidingCounter("x", limit=10, per=10), FixedWindow("x", limit=10, per=10)
+    first, other = redis.run(counter.hit("id", 8)), redis.run(fixed.hit("id", 8))
+    redis.now += 10 * SECOND
+    assert redis.run(counter.hit("id")).remaining == 1
+    assert redis.run(fixed.hit("id")).remaining == 9
+    assert redis.run(counter.refund(first)) is True
+    assert redis.run(counter.peek("id")).remaining == 9
+    assert redis.run(fixed.refund(other)) is False
+    assert redis.run(fixed.peek("id")).remaining == 9
+
+
+@every
+@lua
+def test_the_limit_may_change(version: str, limit: Limit) -> None:
+    """Three of 5 are three of 9, and a limit below what was taken has to wait."""
+    redis = at_the_start(version)
+    redis.run(limit.hit("id", 3))
+    field = "limit" if hasattr(limit, "limit") else "capacity"
+    options: dict[str, Any] = {"burst": 9} if isinstance(limit, GCRA) else {field: 9}
+    assert redis.run(changed(limit, **options).peek("id")).remaining == 6
+    options = {"burst": 2} if isinstance(limit, GCRA) else {field: 2}
+    smaller = redis.run(changed(limit, **options).hit("id"))
+    assert (smaller.allowed, smaller.remaining) == (False, 0)
+    assert smaller.retry_after is not None
+    redis.now += round(smaller.retry_after * SECOND)
+    assert redis.run(changed(limit, **options).hit("id"))
+
+
+@lua
+def test_the_window_may_change(version: str) -> None:
+    """What is known to lie in the new window counts; the log knows all of it, the counter by its estimate."""
+    redis = at_the_start(version)
+    redis.now -= redis.now % (60 * SECOND)
+    for kind in (FixedWindow, SlidingLog, SlidingCounter):
+        redis.run(kind("x", limit=9, per=10).hit("id", 4))
+        assert redis.run(kind("x", limit=9, per=60).peek("id")).remaining == 5, kind
+        assert redis.run(kind("x", limit=9, per=60).hit("id")).remaining == 4, kind
+    redis.now += 5 * SECOND
+    assert redis.run(SlidingLog("x", limit=9, per=4).peek("id")).remaining == 9
+    assert redis.run(FixedWindow("x", limit=9, per=4).peek("id")).remaining == 9
+    assert redis.run(SlidingCounter("x", limit=9, per=4).peek("id")).remaining == 4
+
+
+@every
+@lua
+def test_another_limits_state_is_not_taken_for_ones_own(version: str, limit: Limit) -> None:
+    """A key of somebody else is an error, and stays."""
+    redis = Fake(version)
+    key = limit.key("id")
+    if isinstance(limit, SlidingLog):
+        redis.lists[key] = ["a", "b"]
+    else:
+        redis.strings[key] = "hello"
+    assert redis.reply(limit.hit("id").commands[0]) == ErrorReply("CORRUPT", "this key holds no such limit")
+    assert (
+        redis.reply(limit.refund(Decision(True, 5, 4, 0.0, 0.0, 0.0, receipt=Receipt((key,), (1,), (1,)))).commands[0])
+        == 0
+    )
+
+
+# Waiting
+
+
+def answer(allowed: int, retry: int = 0, delay: int = 0) -> list[object]:
+    return [[allowed, 1, retry, 0, 0, 1_700_000_000_000_000, delay]]
+
+
+def test_waiting_until_a_hit_is_allowed() -> None:
+    """It sleeps for as long as the decision says, and asks again."""
+    dry = Dry(EVERY["bucket"].wait_for("id", 2))
+    dry.expect(EVERY["bucket"].hit("id", 2)).answer(*answer(0, 1_500_000))
+    dry.sleep(1.5)
+    dry.expect("token_bucket.hit").answer(*answer(0, 250_000))
+    dry.sleep(0.25)
+    dry.expect("token_bucket.hit").answer(*answer(1))
+    assert dry.result.allowed
+
+
+@pytest.mark.parametrize(("wait", "retry"), [(0, 1), (1, 1_000_001), (5, -1), (None, -1)])
+def test_a_wait_in_vain_is_not_begun(wait: float | None, retry: int) -> None:
+    """Where the time is too short, or it will never be allowed, the answer is there at once."""
+    dry = Dry(EVERY["fixed"].wait_for("id", wait=wait))
+    dry.expect("fixed_window.hit").answer(*answer(0, retry))
+    assert not dry.result.allowed
+
+
+def test_a_leaky_bucket_is_waited_for_after_the_hit() -> None:
+    """Its turn is taken first; a caller that leaves meanwhile gives it back."""
+    leaky = EVERY["leaky"]
+    dry = Dry(leaky.wait_for("id"))
+    dry.expect("leaky_bucket.hit").answer(*answer(1, delay=2_000_000))
+    dry.sleep(2)
+    assert dry.result.delay == 2
+    dry = Dry(leaky.wait_for("id"))
+    dry.expect("leaky_bucket.hit").answer(*answer(1, delay=2_000_000))
+    dry.cancel()
+    dry.expect("leaky_bucket.refund").answer(1)
+    assert dry.over
+    dry = Dry(leaky.wait_for("id", wait=1))
+    dry.expect("leaky_bucket.hit").answer(*answer(1, delay=2_000_000))
+    dry.expect("leaky_bucket.refund").answer(1)
+    assert (dry.result.allowed, dry.result.retry_after, dry.result.receipt) == (False, 1, None)
+
+
+@lua
+def test_a_leaky_bucket_spreads_hits(version: str) -> None:
+    """Each is told its turn, and one that finds no room is refused until there is."""
+    redis, leaky = Fake(version), LeakyBucket("x", capacity=3, leak_rate=2)
+    decisions = [redis.run(leaky.hit("id")) for _ in range(4)]
+    assert [(decision.allowed, decision.delay) for decision in decisions[:3]] == [(True, 0), (True, 0.5), (True, 1)]
+    assert (decisions[3].allowed, decisions[3].retry_after) == (False, 0.5)
+
+
+def test_admitting_or_raising() -> None:
+    """What a decorator wants: a refusal is an error that says when to come back, and nothing about who."""
+    dry = Dry(EVERY["counter"].admit("somebody"))
+    dry.expect("sliding_counter.hit").answer(*answer(0, 1_500_000))
+    with pytest.raises(RateLimited, match=r"^refused by 'x': try again in 1.5 s$") as caught:
+        _ = dry.result
+    assert caught.value.decision.retry_after == 1.5
+    assert "somebody" not in repr(caught.value)
+    dry = Dry(EVERY["counter"].admit("somebody", 9))
+    dry.expect("sliding_counter.hit").answer(*answer(0, -1))
+    with pytest.raises(RateLimited, match="it costs more than the limit"):
+        _ = dry.result
+
+
+# Arguments
+
+
+@pytest.mark.parametrize(
+    ("rate", "limit", "per"),
+    [
+        ("100/minute", 100, 60),
+        ("1/s", 1, 1),
+        (" 5 per 10 seconds ", 5, 10),
+        ("1000/day", 1000, 86400),
+        ("7/2h", 7, 7200),
+        ("10 PER MIN", 10, 60),
+        ("3/m", 3, 60),
+    ],
+)
+def test_rates_as_text(rate: str, limit: int, per: int) -> None:
+    """As a person writes them."""
+    assert FixedWindow.parse("x", rate) == FixedWindow("x", limit=limit, per=per)
+    assert SlidingLog.parse("x", rate, namespace="n") == SlidingLog("x", limit=limit, per=per, namespace="n")
+    assert TokenBucket.parse("x", rate) == TokenBucket("x", capacity=limit, refill_rate=Fraction(limit, per))
+    assert GCRA.parse("x", rate) == GCRA("x", limit=limit, per=per)
+
+
+@pytest.mark.parametrize(
+    "rate", ["", "100", "100/", "/minute", "0/minute", "5/0s", "100/fortnight", "-1/s", "1.5/s", None, 5]
+)
+def test_what_is_no_rate(rate: object) -> None:
+    """The message shows how it is written."""
+    with pytest.raises(ConfigurationError, match=r"rate must be a text such as '100/minute'"):
+        FixedWindow.parse("x", rate)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [FixedWindow, SlidingLog, SlidingCounter, GCRA])
+def test_a_limit_and_its_window_are_checked(kind: Any) -> None:
+    """Each by its name."""
+    for bad in (0, -1, 1.5, None, True, "5"):
+        with pytest.raises(ConfigurationError, match=r"^limit must"):
+            kind("x", limit=bad, per=1)
+    for bad in (0, -1, 0.0001, math.nan, math.inf, None, "5"):
+        with pytest.raises(ConfigurationError, match=r"^per must"):
+            kind("x", limit=1, per=bad)
+    with pytest.raises(ConfigurationError, match=r"^name must"):
+        kind("", limit=1, per=1)
+    with pytest.raises(ConfigurationError, match="charge_refused must be"):
+        kind("x", limit=1, per=1, charge_refused=1)
+    with pytest.raises(ConfigurationError, match="id must"):
+        kind("x", limit=1, per=1).hit("")
+
+
+def test_what_cannot_be_counted_exactly() -> None:
+    """A log is bounded in memory, a counter by its arithmetic."""
+    with pytest.raises(ConfigurationError, match="limit must be a whole number from 1 to 10000"):
+        SlidingLog("x", limit=10_001, per=1)
+    with pytest.raises(ConfigurationError, match=r"limit and per .* 2\*\*53"):
+        SlidingCounter("x", limit=2**40, per=86400)
+    with pytest.raises(ConfigurationError, match=r"burst and limit .* 2\*\*53"):
+        GCRA("x", limit=1, per=86400, burst=2**40)
+
+
+def test_keys_keep_a_names_text_out_of_the_tag() -> None:
+    """All limits of an id are in one slot, whatever they are called, and each has its own key."""
+    ids = ["ann", "a}b", "{x}", "a:b"]
+    for id in ids:
+        keys = [changed(limit, name=name).key(id) for limit in EVERY.values() for name in ("x", "{y}", "a:b")]
+        assert len({slot(key) for key in keys}) == 1
+        assert len(set(keys)) == 12  # the three kinds of buckets share their state

@@ -21,8 +21,8 @@ from redis_patterns_core.tracing import key_pattern
 
 def test_a_plan_is_described_without_what_users_named() -> None:
     """Names, commands, the key's shape and the effect are told; neither ids nor arguments are."""
-    subject = Subject.of(TokenBucket("secret-name", capacity=1, refill_rate=1, namespace="shop").hit("secret-id"))
-    assert subject == Subject("token_bucket.hit", ("EVALSHA token_bucket",), "shop:bucket:{*}", "ONCE")
+    subject = Subject.of(TokenBucket("api", capacity=1, refill_rate=1, namespace="shop").hit("secret-id"))
+    assert subject == Subject("token_bucket.hit", ("EVALSHA rate_limit",), "shop:bucket:{*}:api", "ONCE")
     both = Subject.of(batch(Leaderboard("b").top(3), Lock("secret").acquire("token")))
     assert both.commands == ("ZRANGE", "EVALSHA lock_acquire")
     assert "secret" not in repr(subject) + repr(both)

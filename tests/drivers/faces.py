@@ -22,7 +22,7 @@ import redis.asyncio
 import redis_patterns.asyncio
 import redis_patterns.sync
 import redis_patterns.trio
-from redis_patterns import Duration, Flow, Held, Lock, Plan
+from redis_patterns import Duration, Flow, Held, Leasable, Plan
 from redis_patterns.testing import memory
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class Face(Protocol):
 
     async def run(self, step: Plan[T] | Flow[T], *, timeout: Duration | None = None) -> T: ...
     def hold(
-        self, lock: Lock, *, wait: Duration | None = 5, renew: bool = True
+        self, lock: Leasable, *, wait: Duration | None = 5, renew: bool = True
     ) -> AbstractAsyncContextManager[Held]: ...
     async def close(self, grace: Duration = 5) -> None: ...
 
@@ -50,7 +50,7 @@ class SyncFace:
         return await anyio.to_thread.run_sync(lambda: self.driver.run(step, timeout=timeout), limiter=self._threads)
 
     @contextlib.asynccontextmanager
-    async def hold(self, lock: Lock, *, wait: Duration | None = 5, renew: bool = True) -> AsyncGenerator[Held]:
+    async def hold(self, lock: Leasable, *, wait: Duration | None = 5, renew: bool = True) -> AsyncGenerator[Held]:
         manager = self.driver.hold(lock, wait=wait, renew=renew)
         held = await anyio.to_thread.run_sync(manager.__enter__, limiter=self._threads)
         try:

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import anyio
 import anyio.lowlevel
 import pytest
 
 from redis_patterns import (
+    GCRA,
+    AllOf,
+    ConcurrencyLimit,
+    Decision,
     Entry,
+    FixedWindow,
+    Guarded,
     Held,
     Leaderboard,
+    LeakyBucket,
+    Limit,
     Lock,
     LockLost,
     LockNotAcquired,
+    SlidingCounter,
+    SlidingLog,
     TokenBucket,
     batch,
 )
@@ -100,6 +113,104 @@ async def test_token_bucket_admits_exactly_its_capacity_to_a_crowd(redis: Face, 
             tasks.start_soon(hit, number)
     assert len(admitted) == 10
     await redis.run(bucket.reset("all"))
+
+
+LIMITS = [
+    FixedWindow("api", limit=10, per=3600),
+    SlidingLog("api", limit=10, per=3600),
+    SlidingCounter("api", limit=10, per=3600),
+    GCRA("api", limit=10, per=3600),
+    LeakyBucket("api", capacity=10, leak_rate=0.001),
+    AllOf(FixedWindow("a", limit=10, per=3600), SlidingLog("b", limit=20, per=3600)),
+]
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: type(limit).__name__)
+async def test_every_limit(redis: Face, namespace: str, limit: Limit | AllOf) -> None:
+    """Of a crowd as many are let in as the limit says, a refund lets in one more, and a reset all of them."""
+    id = f"{namespace}-{secrets.token_hex(8)}"
+    taken: list[Decision] = []
+
+    async def hit() -> None:
+        if decision := await redis.run(limit.hit(id)):
+            taken.append(decision)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(25):
+            tasks.start_soon(hit)
+    assert len(taken) == 10
+    refused = await redis.run(limit.hit(id))
+    assert not refused
+    assert refused.retry_after is not None
+    assert 0 < refused.retry_after <= 7200
+    assert (await redis.run(limit.hit(id, 21))).retry_after is None
+    assert await redis.run(limit.refund(taken[-1])) is True
+    assert await redis.run(limit.refund(refused)) is False
+    assert await redis.run(limit.hit(id))
+    assert not await redis.run(limit.hit(id))
+    await redis.run(limit.reset(id))
+    assert (await redis.run(limit.peek(id))).remaining == 10
+
+
+async def test_limits_of_several_ids(redis: Face, namespace: str) -> None:
+    """Where the second refuses the first has what it had, on one node and on several."""
+    user, tenant = FixedWindow("user", limit=5, per=1e9), FixedWindow("tenant", limit=2, per=1e9)
+    both = AllOf(replace(user, namespace=namespace), replace(tenant, namespace=namespace))
+    ids = [secrets.token_hex(8) for _ in range(3)]
+    for number, name in enumerate((0, 1, 0)):
+        decision = await redis.run(both.hit_each(ids[name], ids[2]))
+        assert decision.allowed == (number < 2)
+        assert decision.refused_by == (() if number < 2 else ("tenant",))
+    assert (await redis.run(both.limits[0].peek(ids[0]))).remaining == 4
+    taken = await redis.run(both.hit_each(ids[0], ids[1]))
+    assert await redis.run(both.refund(taken)) is True
+    assert (await redis.run(both.limits[0].peek(ids[0]))).remaining == 4
+
+
+async def test_waiting_for_a_limit(redis: Face, namespace: str) -> None:
+    """It asks again when it was told to, and takes its turn in a leaky bucket."""
+    limit = SlidingLog("wait", limit=1, per=0.03, namespace=namespace)
+    leaky = LeakyBucket("wait", capacity=2, leak_rate=50, namespace=namespace)
+    id = secrets.token_hex(8)
+    for _ in range(2):
+        assert await redis.run(limit.wait_for(id, wait=5))
+        assert await redis.run(leaky.wait_for(id, wait=5))
+    assert not await redis.run(limit.wait_for(id, wait=0))
+
+
+async def test_a_limit_guarded(redis: Face, namespace: str) -> None:
+    """While Redis is there it decides."""
+    limit = FixedWindow("g", limit=1, per=1e9, namespace=namespace)
+    guarded = Guarded(limit, when_away="local", within=5, remember=True)
+
+    id = secrets.token_hex(8)
+    decisions = [await redis.run(guarded.hit(id)) for _ in range(3)]
+    assert [(one.allowed, one.source) for one in decisions] == [(True, "redis"), (False, "redis"), (False, "memory")]
+
+
+async def test_slots(redis: Face, namespace: str) -> None:
+    """Never more than so many hold one at the same time, and all of them get their turn."""
+    exports = ConcurrencyLimit("exports", limit=3, ttl=30, retry_every=0.01, namespace=namespace)
+    id, inside, most = secrets.token_hex(8), 0, 0
+
+    async def work() -> None:
+        nonlocal inside, most
+        async with redis.hold(exports.slot(id), wait=30) as held:
+            inside += 1
+            most = max(most, inside)
+            await anyio.lowlevel.checkpoint()
+            held.check()
+            inside -= 1
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(12):
+            tasks.start_soon(work)
+    assert most <= 3
+    assert await redis.run(exports.count(id)) == 0
+    with pytest.raises(LockNotAcquired, match="slot 'exports' was held by others"):
+        async with contextlib.AsyncExitStack() as held_at_once:
+            for _ in range(4):
+                await held_at_once.enter_async_context(redis.hold(exports.slot(id), wait=0))
 
 
 # Locks

@@ -10,14 +10,21 @@ import fakeredis
 import pytest
 
 from redis_patterns import (
+    AllOf,
     Command,
     CommandFailed,
+    ConcurrencyLimit,
     ConfigurationError,
+    Decision,
     ErrorReply,
+    FixedWindow,
     Leaderboard,
+    Limit,
     Lock,
     LockLost,
     Plan,
+    SlidingCounter,
+    SlidingLog,
     TokenBucket,
 )
 from redis_patterns.sync import Driver
@@ -129,10 +136,22 @@ def test_a_clock_goes_forward_only() -> None:
 # Memory against a real server
 
 
+# Windows so long that none ends while the test runs.
+LIMITS: list[Limit] = [
+    TokenBucket("t", capacity=5, refill_rate=1e-6),
+    FixedWindow("f", limit=5, per=1e9),
+    SlidingLog("s", limit=5, per=1e6),
+    SlidingCounter("c", limit=5, per=1e9),
+    SlidingLog("charged", limit=5, per=1e6, charge_refused=True),
+]
+
+
 def _operations(seed: int, count: int) -> list[Plan[Any]]:
     """Make a random history of all patterns' operations, on few names so that they meet."""
     chance = random.Random(seed)
-    board, limiter, lock = Leaderboard("b"), TokenBucket("t", capacity=5, refill_rate=1e-6), Lock("l", ttl=3600)
+    board, lock = Leaderboard("b"), Lock("l", ttl=3600)
+    slot = ConcurrencyLimit("c", limit=2, ttl=3600).slot("ann")
+    several = AllOf(*LIMITS)
     leases = [lock._lease(token) for token in ("t1", "t2", "t3")]
     members = ["ann", "bob", "cy", "d é\r\n", "e{}"]
     scores = [0, 1, -1, 2.5, 1e300, -0.1, 2**53, float("inf"), float("-inf"), 3]
@@ -146,9 +165,19 @@ def _operations(seed: int, count: int) -> list[Plan[Any]]:
         lambda: board.around(chance.choice(members), chance.randint(1, 6)),
         board.count,
         lambda: board.remove(chance.choice(members)),
-        lambda: limiter.hit(chance.choice(members), chance.randint(1, 6)).map(_without_time),
-        lambda: limiter.peek(chance.choice(members), chance.randint(1, 6)).map(_without_time),
-        lambda: limiter.reset(chance.choice(members)),
+        *[
+            lambda limit=limit: limit.hit(chance.choice(members), chance.randint(1, 6)).map(_without_time)
+            for limit in LIMITS
+        ],
+        *[
+            lambda limit=limit: limit.peek(chance.choice(members), chance.randint(1, 6)).map(_without_time)
+            for limit in LIMITS
+        ],
+        lambda: chance.choice(LIMITS).reset(chance.choice(members)),
+        lambda: several.hit(chance.choice(members), chance.randint(1, 4)).map(_without_time),
+        lambda: slot.acquire(chance.choice(leases).token),
+        lambda: slot.extend(chance.choice(leases)),
+        lambda: slot.release(chance.choice(leases)),
         lambda: lock.acquire(chance.choice(leases).token),
         lambda: lock.extend(chance.choice(leases)),
         lambda: lock.release(chance.choice(leases)),
@@ -156,8 +185,8 @@ def _operations(seed: int, count: int) -> list[Plan[Any]]:
     return [chance.choice(makers)() for _ in range(count)]
 
 
-def _without_time(decision: Any) -> tuple[bool, int, bool]:
-    return decision.allowed, decision.remaining, decision.retry_after is None
+def _without_time(decision: Decision) -> tuple[bool, int, bool, tuple[str, ...]]:
+    return decision.allowed, decision.remaining, decision.retry_after is None, decision.refused_by
 
 
 @pytest.mark.parametrize("seed", range(15))
@@ -165,9 +194,8 @@ def test_it_answers_as_a_real_server_does(seed: int, redis_server: Server) -> No
     """The same random history of two thousand operations on both, result by result."""
     memory = Memory()
     keys = [Leaderboard("b").key, Lock("l").key]
-    keys += [
-        TokenBucket("t", capacity=5, refill_rate=1e-6).key(name) for name in ("ann", "bob", "cy", "d é\r\n", "e{}")
-    ]
+    keys += [limit.key(name) for limit in LIMITS for name in ("ann", "bob", "cy", "d é\r\n", "e{}")]
+    keys += [ConcurrencyLimit("c", limit=2).key("ann")]
     with Driver.connect(redis_server.url) as real, memory.sync() as redis:
         real.run(sets("DEL", *keys))
         for number, plan in enumerate(_operations(seed, 2000)):

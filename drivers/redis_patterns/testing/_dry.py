@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar
 
-from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Steps
+from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Steps, Within
 from redis_patterns_core.plan import Effect, Plan
 from redis_patterns_core.replies import Reply
 
@@ -216,6 +216,9 @@ class Dry(Generic[T]):
                 match step:
                     case Plan() | Sleep():
                         self._step = step
+                        return
+                    case Within():
+                        self._step = step.plan
                         return
                     case Flow():
                         self._push(step)

@@ -25,7 +25,7 @@ from typing import Any
 
 from redis_patterns.testing.memory import Clock, Server
 from redis_patterns_core.errors import ConfigurationError, PatternsError
-from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Steps
+from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Steps, Within
 from redis_patterns_core.plan import Plan
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
@@ -253,6 +253,9 @@ class Client:
             match step:
                 case Plan():
                     self._plan = step
+                    return
+                case Within():
+                    self._plan = step.plan
                     return
                 case Sleep():
                     self.wakes_at = self._world.clock() + max(0.0, step.seconds)

@@ -1,0 +1,280 @@
+"""Leases: what locks and slots have in common: taken for a while with a token, prolonged while held, given back.
+
+Promises: a lease is taken, prolonged and given back by its token only, each in one script; a repeated call whose first
+answer was lost succeeds; a lease that ran out is never prolonged; whatever ends an acquisition that did not succeed,
+its token holds nothing afterwards. What a lease cannot promise: a holder that is stopped for longer than its lease does
+not know it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import field, replace
+from typing import ClassVar
+
+from redis_patterns_core import replies, validate
+from redis_patterns_core.errors import ConfigurationError, LockLost, OutcomeUnknown, PatternsError
+from redis_patterns_core.flow import Defer, Now, Sleep, Steps, flow
+from redis_patterns_core.plan import Command, Effect, Plan
+from redis_patterns_core.replies import Reply
+from redis_patterns_core.validate import Duration
+from redis_patterns_core.value import value
+
+__all__ = ["Held", "Leasable", "Lease", "new_token"]
+
+
+def new_token() -> str:
+    """Make a token that nobody can guess or make again: 128 random bits as text."""
+    return secrets.token_hex(16)
+
+
+@value
+class Lease:
+    """One acquisition of a lock; whoever has it can prolong and free the lock.
+
+    Parameters:
+        name: the lock's name.
+        token: the holder's secret; not shown in the repr.
+        ends_at: when it runs out unless it is prolonged, on the driver's monotonic clock; a plan knows no clock and
+            leaves ``None``, a flow gives the earliest time that it can be.
+    """
+
+    name: str
+    token: str = field(repr=False)
+    ends_at: float | None = field(default=None, compare=False)
+
+
+@value
+class _Attempt:
+    """What an attempt found: whether it has the lock, and when in seconds the holder's lease is over (None: never)."""
+
+    acquired: bool
+    over_in: float | None
+
+
+class Held:
+    """A lease while it is held by ``driver.hold``, and whether it still is.
+
+    Parameters:
+        lease: one that a flow gave, so that it says when it ends.
+        clock: the driver's monotonic clock, in seconds.
+    """
+
+    def __init__(self, lease: Lease, clock: Callable[[], float]) -> None:
+        self.lease = lease
+        # Without a time it counts as run out rather than as held for ever.
+        self.ends_at = -math.inf if lease.ends_at is None else lease.ends_at
+        self._clock = clock
+        self._lost = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lock was taken away or has run out; once true it stays true."""
+        self._lost = self._lost or self._clock() >= self.ends_at
+        return self._lost
+
+    def check(self) -> None:
+        """Go on only while the lock is held: to be called before each step that relies on it.
+
+        Raises:
+            LockLost: it was taken away or has run out.
+        """
+        if self.lost:
+            raise LockLost(f"the lease of {self.lease.name!r} ran out or was taken away while it was held")
+
+    def renewed(self, ends_at: float) -> None:
+        """Note that the lease now ends at `ends_at`; without effect when it was lost."""
+        if not self.lost:
+            self.ends_at = ends_at
+
+    def lose(self) -> None:
+        """Note that the lock is not held any more."""
+        self._lost = True
+
+    def __repr__(self) -> str:
+        return f"<Held {self.lease.name!r}{', lost' if self.lost else ''}>"
+
+
+class Leasable(ABC):
+    """What can be leased: a `Lock`, or a slot of a `ConcurrencyLimit`; the driver's ``hold`` takes either."""
+
+    __slots__ = ()
+    word: ClassVar[str]
+    """What it is, for messages."""
+    name: str
+    _ttl_ms: int
+    _retry_ms: int
+
+    @abstractmethod
+    def _acquisition(self, token: str) -> Command:
+        """Give the command that takes it; answered with ``{1 or 0, milliseconds that the others' lease has left}``."""
+
+    @abstractmethod
+    def _extension(self, token: str, ttl_ms: int) -> Command:
+        """Give the command that prolongs it; answered with 1, or 0 where the token holds nothing."""
+
+    @abstractmethod
+    def _freeing(self, token: str) -> Command:
+        """Give the command that gives it back; answered with 1, or 0 where the token holds nothing."""
+
+    @property
+    def ttl_seconds(self) -> float:
+        """How long a lease runs, in seconds."""
+        return self._ttl_ms / 1000
+
+    def acquire(self, token: str | None = None) -> Plan[Lease | None]:
+        """Take it if it is free, or if `token` holds it already.
+
+        Parameters:
+            token: who asks; a new one where none is given.
+
+        Returns:
+            A plan of one round trip that gives the lease, or ``None`` when others hold it; idempotent.
+
+        Raises:
+            ConfigurationError: an empty token.
+        """
+        lease = self._lease(token)
+        return self._attempt(lease).map(lambda attempt: lease if attempt.acquired else None)
+
+    def extend(self, lease: Lease, ttl: Duration | None = None) -> Plan[bool]:
+        """Let a lease run for its TTL from now; one that ran out stays gone.
+
+        Parameters:
+            lease: what acquiring gave.
+            ttl: another TTL, in seconds or as a timedelta, 1 ms or more; may be shorter than what is left.
+
+        Returns:
+            A plan of one round trip that tells whether it is still held; idempotent.
+
+        Raises:
+            ConfigurationError: a TTL that is not allowed.
+        """
+        ttl_ms = self._ttl_ms if ttl is None else validate.milliseconds("ttl", ttl)
+        return Plan(f"{self.word}.extend", (self._extension(lease.token, ttl_ms),), _done, Effect.IDEMPOTENT)
+
+    def release(self, lease: Lease) -> Plan[bool]:
+        """Free what this lease holds; what somebody else holds stays as it is.
+
+        Parameters:
+            lease: what acquiring gave.
+
+        Returns:
+            A plan of one round trip that tells whether it was still held; idempotent. When the driver had to send it
+            twice, the second answer is ``False`` although the first freed it; `give_back` tells the two apart.
+        """
+        return Plan(f"{self.word}.release", (self._freeing(lease.token),), _done, Effect.IDEMPOTENT)
+
+    @flow
+    def wait_for(
+        self,
+        wait: Duration | None = None,
+        *,
+        token: str | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> Steps[Lease | None]:
+        """Take it, waiting until it is free.
+
+        Looks again after a random time of at most `retry_every`, at the moment that the holder's lease ends, and once
+        more at the end of the wait. If anything interrupts it, what it may have is given
+        back.
+
+        Parameters:
+            wait: seconds, or a timedelta; 0 tries once, ``None`` waits for as long as it takes.
+            token: who asks; a new one where none is given.
+            chance: random numbers from 0 to 1, for the time between two looks.
+
+        Returns:
+            A flow that gives the lease, or ``None`` when the wait was over; one round trip for each look.
+
+        Raises:
+            ConfigurationError: a wait that is not allowed, or an empty token.
+        """
+        wait_seconds = None if wait is None else validate.milliseconds("wait", wait, least=0) / 1000
+        lease = self._lease(token)
+        # Before the first attempt: its answer may be lost to a cancellation when Redis has already given it to us.
+        yield from Defer(self.release(lease), on_error_only=True)
+        started = asked_at = yield from Now()
+        while True:
+            attempt = yield from self._attempt(lease)
+            if attempt.acquired:
+                return replace(lease, ends_at=asked_at + self.ttl_seconds)
+            pause = self._retry_ms / 1000 * (0.5 + chance() / 2)
+            if attempt.over_in is not None:
+                pause = min(pause, attempt.over_in)
+            if wait_seconds is not None:
+                left = started + wait_seconds - (yield from Now())
+                if left <= 0:
+                    return None
+                pause = min(pause, left)
+            yield from Sleep(pause)
+            asked_at = yield from Now()
+
+    @flow
+    def keep(self, held: Held, *, chance: Callable[[], float] = random.random) -> Steps[None]:
+        """Prolong a held lease at about a third of its TTL, again and again, until it is lost.
+
+        Trouble with the connection is not taken for loss: it tries again, up to ten times as often, until the lease has
+        run out.
+
+        Parameters:
+            held: what to keep; it is told of each renewal and of the loss.
+            chance: random numbers from 0 to 1, so that many holders do not renew at one moment.
+        """
+        pause = self.ttl_seconds / 3
+        while True:
+            yield from Sleep(pause * (0.9 + chance() / 10))
+            asked_at = yield from Now()
+            if held.lost:
+                return
+            try:
+                still_ours = yield from self.extend(held.lease)
+            except PatternsError:
+                pause = self.ttl_seconds / 30
+                continue
+            if not still_ours:
+                held.lose()
+                return
+            # From when it was asked, not answered: by then the lease may have run for a while.
+            held.renewed(asked_at + self.ttl_seconds)
+            pause = self.ttl_seconds / 3
+
+    @flow
+    def give_back(self, lease: Lease) -> Steps[bool]:
+        """Free the lock, and tell a lost lock from a lost answer.
+
+        Returns:
+            A flow that gives ``False`` only when the lock was not held any more; one round trip, two when an answer was
+            lost.
+        """
+        try:
+            return (yield from replace(self.release(lease), effect=Effect.ONCE))
+        except OutcomeUnknown:
+            # The first may have freed it, then this one answers "not held"; either way it is not ours now.
+            yield from self.release(lease)
+            return True
+
+    def _lease(self, token: str | None) -> Lease:
+        if token is None:
+            token = new_token()
+        elif not isinstance(token, str) or not token.isascii() or not token:
+            # Not by way of validate.text, whose message would show it.
+            raise ConfigurationError("token must be a text of at least one character, all of them ASCII")
+        return Lease(self.name, token)
+
+    def _attempt(self, lease: Lease) -> Plan[_Attempt]:
+        return Plan(f"{self.word}.acquire", (self._acquisition(lease.token),), _attempted, Effect.IDEMPOTENT)
+
+
+def _attempted(answers: Sequence[Reply]) -> _Attempt:
+    acquired, milliseconds = replies.integers(answers[0], 2)
+    # What is left is rounded down, to nothing in the last millisecond: a waiter that slept for just so long would spin.
+    return _Attempt(acquired == 1, None if milliseconds < 0 else (milliseconds + 1) / 1000)
+
+
+def _done(answers: Sequence[Reply]) -> bool:
+    return replies.integer(answers[0]) == 1

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from redis_patterns import (
+    AllOf,
+    CommandFailed,
+    ConfigurationError,
+    FixedWindow,
+    Guarded,
+    LeakyBucket,
+    OutcomeUnknown,
+    SlidingCounter,
+    SlidingLog,
+    TokenBucket,
+    Unreachable,
+)
+from redis_patterns.testing import Dry
+
+LIMIT = FixedWindow("api", limit=10, per=5)
+AWAY = Unreachable("fixed_window.hit", "localhost:6379: refused")
+
+
+def allowed(remaining: int = 9) -> list[object]:
+    return [1, remaining, 0, 0, 0, 1_700_000_000_000_000, 0]
+
+
+def refused(retry: int) -> list[object]:
+    return [0, 0, retry, retry, retry, 1_700_000_000_000_000, 0]
+
+
+def hit(guarded: Guarded, answer: Any, *, cost: int = 1, now: float = 100.0) -> Any:
+    """Run one hit; the answer is a reply, an exception, or nothing where Redis is not to be asked."""
+    dry = Dry(guarded.hit("ann", cost), now=now)
+    if answer is not None:
+        plan = dry.expect("fixed_window.hit" if len(guarded.limits) == 1 else "all_of.hit")
+        plan.fail(answer) if isinstance(answer, Exception) else plan.answer(answer)
+    return dry.result
+
+
+def test_redis_decides_while_it_is_there() -> None:
+    """One round trip, and the decision says whose it is."""
+    decision = hit(Guarded(LIMIT, when_away="open"), allowed())
+    assert (decision.allowed, decision.source, decision.degraded) == (True, "redis", False)
+    assert decision.receipt is not None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [AWAY, OutcomeUnknown("x", "y"), CommandFailed("x", "OOM", "out of memory"), CommandFailed("x", "LOADING", "wait")],
+)
+def test_what_is_decided_without_it(error: Exception) -> None:
+    """Open allows, closed refuses until Redis is asked again, and both say that they were not asked."""
+    decision = hit(Guarded(LIMIT, when_away="open"), error)
+    assert (decision.allowed, decision.source, decision.degraded, decision.receipt) == (True, "open", True, None)
+    decision = hit(Guarded(LIMIT, when_away="closed", pause=2), error)
+    assert (decision.allowed, decision.source, decision.retry_after, decision.refused_by) == (
+        False,
+        "closed",
+        2,
+        ("api",),
+    )
+    with pytest.raises(type(error)):
+        hit(Guarded(LIMIT), error)
+
+
+@pytest.mark.parametrize("code", ["WRONGTYPE", "CORRUPT", "NOPERM"])
+def test_mistakes_are_not_taken_for_absence(code: str) -> None:
+    """What does not go away by waiting is raised under every policy."""
+    with pytest.raises(CommandFailed):
+        hit(Guarded(LIMIT, when_away="open"), CommandFailed("x", code, "no"))
+
+
+def test_redis_is_left_alone_for_a_while() -> None:
+    """While it is away one caller at a time asks, after each pause; when it is back all ask again."""
+    guarded = Guarded(LIMIT, when_away="open", within=0.5, pause=2)
+    assert hit(guarded, AWAY, now=0).source == "open"
+    assert hit(guarded, None, now=1.9).source == "open"
+    asking = Dry(guarded.hit("ann"), now=2.0)
+    asking.expect("fixed_window.hit")
+    assert hit(guarded, None, now=2.1).source == "open", "somebody is finding out"
+    asking.expect("fixed_window.hit").fail(AWAY)
+    assert asking.result.source == "open"
+    assert hit(guarded, None, now=3.9).source == "open"
+    assert hit(guarded, allowed(), now=4.1).source == "redis"
+    assert hit(guarded, allowed(), now=4.1).source == "redis"
+
+
+def test_buckets_in_this_process() -> None:
+    """Local decides by a bucket of the same size and rate, and gives the same numbers."""
+    guarded = Guarded(LIMIT, when_away="local", pause=1000)
+    first = hit(guarded, AWAY, cost=7, now=0)
+    assert (first.allowed, first.remaining, first.source, first.reset_after) == (True, 3, "local", 3.5)
+    second = hit(guarded, None, cost=4, now=0.25)
+    assert (second.allowed, second.remaining, second.retry_after) == (False, 3, 0.25)
+    assert hit(guarded, None, cost=4, now=0.5).allowed
+    assert hit(guarded, None, cost=11, now=0.5).retry_after is None
+    assert hit(guarded, None, now=500).remaining == 9
+
+
+def test_buckets_of_several_limits() -> None:
+    """All or none, as in Redis."""
+    guarded = Guarded(AllOf(LIMIT, SlidingCounter("day", limit=12, per=86400)), when_away="local", pause=1000)
+    assert hit(guarded, AWAY, cost=8, now=0).allowed
+    refused = hit(guarded, None, cost=5, now=4)
+    assert (refused.allowed, refused.refused_by, refused.source) == (False, ("day",), "local")
+    assert [part.remaining for part in refused.parts] == [10, 4]
+    assert hit(guarded, None, cost=4, now=4).allowed
+
+
+@pytest.mark.parametrize(
+    ("limit", "rate"),
+    [
+        (LIMIT, 2.0),
+        (SlidingLog("x", limit=10, per=5), 2.0),
+        (SlidingCounter("x", limit=10, per=5), 2.0),
+        (TokenBucket("x", capacity=3, refill_rate=7), 7.0),
+        (LeakyBucket("x", capacity=3, leak_rate=0.25), 0.25),
+    ],
+)
+def test_the_rate_of_a_limit(limit: Any, rate: float) -> None:
+    """What comes back per second in the long run."""
+    assert limit.rate == pytest.approx(rate)
+
+
+def test_refusals_are_remembered() -> None:
+    """While one is in force the same hit is refused without asking; another cost or id is asked for."""
+    guarded = Guarded(LIMIT, remember=True)
+    assert not hit(guarded, refused(2_000_000), cost=3, now=10)
+    again = hit(guarded, None, cost=3, now=11.5)
+    assert (again.allowed, again.source, again.retry_after, again.degraded) == (False, "memory", 0.5, False)
+    assert hit(guarded, allowed(), cost=1, now=11.5).source == "redis"
+    assert hit(guarded, allowed(), cost=3, now=12).source == "redis"
+    assert hit(Guarded(LIMIT), refused(2_000_000), now=10).source == "redis"
+
+
+def test_memory_is_bounded() -> None:
+    """The ids that were learned first are forgotten."""
+    guarded = Guarded(LIMIT, when_away="local", remember=True, most=3, pause=1000)
+    for cost in range(1, 10):
+        hit(guarded, refused(2_000_000), cost=cost, now=0)
+    assert len(guarded._refusals) == 3
+    hit(guarded, AWAY, cost=10, now=5)
+    for number in range(9):
+        dry = Dry(guarded.hit(f"id-{number}"), now=6)
+        assert dry.result.source == "local"
+    assert len(guarded._debts) == 3
+
+
+def test_waiting_works_through_it() -> None:
+    """The wait is the limit's own, whoever refuses."""
+    guarded = Guarded(LIMIT, when_away="closed", pause=2)
+    dry = Dry(guarded.wait_for("ann"))
+    dry.expect("fixed_window.hit").fail(AWAY)
+    dry.sleep(2)
+    dry.expect("fixed_window.hit").answer(allowed())
+    assert dry.result.allowed
+
+
+def test_what_is_not_allowed() -> None:
+    """Each by its name."""
+    wrong: list[dict[str, Any]] = [{"when_away": "maybe"}, {"within": 0}, {"pause": -1}, {"most": 0}]
+    for bad in wrong:
+        with pytest.raises(ConfigurationError, match=rf"^{next(iter(bad))} must"):
+            Guarded(LIMIT, **bad)
+    with pytest.raises(ConfigurationError, match="limiter must be"):
+        Guarded("api")  # type: ignore[arg-type]
