@@ -115,6 +115,9 @@ class Execution:
         """
         plan = self._plan
         self._attempts += 1
+        # What was refused before has been sent again: the old refusal says nothing of what became of it now.
+        for place in self._pending:
+            self.replies[place] = MISSING
         for place, reply in zip(self._pending, attempt.answers, strict=False):
             if reply is not MISSING:
                 self.replies[place] = reply

@@ -13,7 +13,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from types import TracebackType
-from typing import Any, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, overload
 
 import anyio
 
@@ -211,6 +211,15 @@ class AsyncDriver(ABC):
         if lost:
             raise LockLost(f"{lock.word} {lock.name!r} ran out or was taken away while it was held")
 
+    # Apart, or a type checker would take the decorated function's parameters from a key that has none.
+    @overload
+    def limited(
+        self, limiter: Limiter, key: str, *, cost: int = 1, wait: Duration | None = 0
+    ) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Coroutine[Any, Any, T]]]: ...
+    @overload
+    def limited(
+        self, limiter: Limiter, key: Callable[P, str], *, cost: int = 1, wait: Duration | None = 0
+    ) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Coroutine[Any, Any, T]]]: ...
     def limited(
         self, limiter: Limiter, key: str | Callable[P, str], *, cost: int = 1, wait: Duration | None = 0
     ) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Coroutine[Any, Any, T]]]:

@@ -29,7 +29,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
-from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 import redis
 
@@ -271,6 +271,15 @@ class Driver:
         if lost:
             raise LockLost(f"{lock.word} {lock.name!r} ran out or was taken away while it was held")
 
+    # Apart, or a type checker would take the decorated function's parameters from a key that has none.
+    @overload
+    def limited(
+        self, limiter: Limiter, key: str, *, cost: int = 1, wait: Duration | None = 0
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
+    @overload
+    def limited(
+        self, limiter: Limiter, key: Callable[P, str], *, cost: int = 1, wait: Duration | None = 0
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
     def limited(
         self, limiter: Limiter, key: str | Callable[P, str], *, cost: int = 1, wait: Duration | None = 0
     ) -> Callable[[Callable[P, T]], Callable[P, T]]:

@@ -64,6 +64,20 @@ def test_what_must_happen_once_is_never_sent_again_without_an_answer() -> None:
     assert unknown.value.__cause__ is trouble
 
 
+@pytest.mark.parametrize("refusal", [REFUSED, FORGOTTEN])
+def test_an_old_refusal_does_not_speak_for_a_lost_answer(refusal: ErrorReply) -> None:
+    """What was refused, sent again and then not answered may have happened; it is not sent a third time."""
+    run = execution(Effect.ONCE, commands=1)
+    assert run.after(Incomplete(answers=[refusal]), now=0, chance=0) == 0
+    with pytest.raises(OutcomeUnknown):
+        run.after(sent(), now=1, chance=0)
+    run = execution(Effect.IDEMPOTENT, commands=1, retry_for=2)
+    assert run.after(Incomplete(answers=[refusal]), now=0, chance=0) == 0
+    assert run.after(sent(), now=1, chance=0) == 0
+    with pytest.raises(OutcomeUnknown):
+        run.after(not_sent(), now=3, chance=0)
+
+
 @pytest.mark.parametrize("effect", list(Effect))
 def test_refused_commands_alone_are_sent_again(effect: Effect) -> None:
     """A refusal proves that the command did not run; its neighbours did, and are not repeated."""

@@ -1,4 +1,4 @@
-"""Rate limits on a real server: each number against a model by the server's own time, and crowds of several processes."""
+"""Rate limits on a real server: all numbers against a model by the server's time, and crowds of several processes."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from redis_patterns import (
     SlidingLog,
     TokenBucket,
 )
+from redis_patterns._async import AsyncDriver
 from redis_patterns.asyncio import Driver as AsyncioDriver
 from redis_patterns.sync import Driver
 from redis_patterns.testing import Server, server
@@ -102,7 +103,7 @@ def test_a_crowd_from_four_processes_gets_exactly_the_limit(redis_server: Server
     """64 clients in four processes hit one id 960 times: of each limit 500 are let in."""
     id = secrets.token_hex(8)
     command = [sys.executable, "-c", CROWD, redis_server.url, id]
-    folders = [str(Path(package.__file__).parent.parent) for package in (redis_patterns, redis_patterns_core)]
+    folders = [str(Path(file).parent.parent) for file in (redis_patterns.__file__, redis_patterns_core.__file__)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
     crowd = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) for _ in range(4)]
     counts = [[int(number) for number in process.communicate(timeout=60)[0].split()] for process in crowd]
@@ -126,7 +127,7 @@ def test_a_hit_is_one_round_trip(redis_server: Server) -> None:
 # The decorator
 
 
-def decorated_sync(redis: Any, limit: Limit) -> list[object]:
+def decorated_sync(redis: Driver, limit: Limit) -> list[object]:
     called: list[str] = []
 
     @redis.limited(limit, lambda name: name)
@@ -168,8 +169,8 @@ def test_limited_coroutine_functions(kind: str, redis_server: Server) -> None:
     """The same for coroutine functions; others are refused at once."""
 
     async def main() -> list[object]:
-        driver: Any = AsyncioDriver if kind == "asyncio" else TrioDriver
-        async with driver.connect(redis_server.url) as redis:
+        connect: Callable[[str], AsyncDriver] = AsyncioDriver.connect if kind == "asyncio" else TrioDriver.connect
+        async with connect(redis_server.url) as redis:
             called: list[str] = []
             limit = FixedWindow("greet", limit=1, per=1e9, namespace=secrets.token_hex(8))
 
@@ -183,7 +184,7 @@ def test_limited_coroutine_functions(kind: str, redis_server: Server) -> None:
             with pytest.raises(RateLimited) as caught:
                 await greet("ann")
             with pytest.raises(ConfigurationError, match="function must be a coroutine function"):
-                redis.limited(limit, "all")(len)
+                redis.limited(limit, "all")(len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
             return [*outcomes, caught.value.decision.refused_by, called]
 
     assert anyio.run(main, backend=kind) == EXPECTED

@@ -6,10 +6,46 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redis_patterns import Command, Decision, Effect, Flow, Lease, Now, Plan, Script, Sleep, Steps, flow
+from redis_patterns import (
+    AllOf,
+    Command,
+    Decision,
+    Effect,
+    Flow,
+    Leasable,
+    Lease,
+    Limit,
+    Now,
+    Plan,
+    Receipt,
+    Script,
+    Sleep,
+    Steps,
+    flow,
+)
 from redis_patterns.testing.simulation import SOME, Faults, Setup
 from redis_patterns_core.replies import integer, number
-from tests.simulation.cases import BOARD, BUCKET, LOCK, TTL, board_setup, bucket_setup, lock_setup
+from tests.core.limit_models import Model
+from tests.simulation.cases import (
+    BOARD,
+    BUCKET,
+    COUNTER,
+    FIXED,
+    LOCK,
+    LOG,
+    SEVERAL,
+    SLOTS,
+    TTL,
+    board_setup,
+    bucket_setup,
+    counter,
+    fixed,
+    limits_setup,
+    lock_setup,
+    log,
+    several,
+    slots_setup,
+)
 
 
 @dataclass(frozen=True)
@@ -202,6 +238,116 @@ def add_instead_of_increment(_: str) -> Plan[float]:
     return BOARD.add("all", 1).map(lambda _: number(1))
 
 
+def _mistaken(
+    limit: Limit | AllOf, models: Callable[[], Sequence[Model]], before: str, after: str, **options: Any
+) -> Setup:
+    """Clients of a limit in whose script one line is another."""
+    script = Script.load("rate_limit")
+    assert script.source.count(before) == 1, before
+    broken = Script("broken", script.source.replace(before, after))
+
+    def hit(id: str, cost: int) -> Plan[Decision]:
+        plan = limit.hit(id, cost)
+        (command,) = plan.commands
+        _, _, count, *words = command.args
+        assert isinstance(count, int)
+        keys = [str(word) for word in words[:count]]
+        return Plan("broken.hit", (broken(keys, *words[count:]),), plan.parse, plan.effect)
+
+    return limits_setup(hit, limit.limits, models, **options)
+
+
+def _mistaken_refund(limit: Limit, models: Callable[[], Sequence[Model]], before: str, after: str) -> Setup:
+    script = Script.load("rate_limit_refund")
+    assert script.source.count(before) == 1, before
+    broken = Script("broken", script.source.replace(before, after))
+
+    def refund(decision: Decision) -> Plan[bool]:
+        plan = limit.refund(decision)
+        (command,) = plan.commands
+        key, *words = command.args[3:]
+        return Plan("broken.refund", (broken((str(key),), *words),), plan.parse, plan.effect)
+
+    return limits_setup(limit.hit, limit.limits, models, refund=refund, hits=30)
+
+
+@flow
+def count_in_two_steps(_: str, cost: int) -> Steps[Decision]:
+    taken = yield from Plan("broken.incrby", (Command(("INCRBY", "naive", cost)),), lambda replies: integer(replies[0]))
+    if taken == cost:
+        yield from Plan("broken.expire", (Command(("PEXPIRE", "naive", 1000)),), lambda replies: replies[0])
+    return Decision(taken <= FIXED.limit, FIXED.limit, 0, 0.0, 0.0, 0.0, receipt=Receipt(("naive",), (cost,), (0,)))
+
+
+class BrokenSlots(Leasable):
+    """Our slots with other commands."""
+
+    word = "broken"
+    name = "sim"
+    _ttl_ms = int(TTL * 1000)
+    _retry_ms = 50
+
+    def __init__(self, acquire: str, extend: str, release: str) -> None:
+        self._scripts = [
+            Script("broken", "local token, ttl = ARGV[1], tonumber(ARGV[2]) " + lua)
+            for lua in (acquire, extend, release)
+        ]
+
+    def _acquisition(self, token: str) -> Command:
+        return self._scripts[0]((SLOTS.key("all"),), token, self._ttl_ms)
+
+    def _extension(self, token: str, ttl_ms: int) -> Command:
+        return self._scripts[1]((SLOTS.key("all"),), token, ttl_ms)
+
+    def _freeing(self, token: str) -> Command:
+        return self._scripts[2]((SLOTS.key("all"),), token, 0)
+
+
+SLOTS_BY_COUNT = BrokenSlots(
+    """
+    local taken = redis.call('ZCARD', KEYS[1])
+    if taken >= 2 then return {0, 1000} end
+    redis.call('ZADD', KEYS[1], 1e15, token .. taken .. redis.call('TIME')[2])
+    redis.call('PEXPIRE', KEYS[1], 3 * ttl)
+    return {1, ttl}
+    """,
+    "return 1",
+    """
+    local found = redis.call('ZRANGE', KEYS[1], 0, 0)
+    if #found == 0 then return 0 end
+    return redis.call('ZREM', KEYS[1], found[1])
+    """,
+)
+SLOTS_UNDER_ONE_TTL = BrokenSlots(
+    """
+    if not redis.call('ZSCORE', KEYS[1], token) and redis.call('ZCARD', KEYS[1]) >= 2 then return {0, 50} end
+    redis.call('ZADD', KEYS[1], 1e15, token)
+    redis.call('PEXPIRE', KEYS[1], ttl)
+    return {1, ttl}
+    """,
+    "return redis.call('ZSCORE', KEYS[1], token) and redis.call('PEXPIRE', KEYS[1], ttl) or 0",
+    "return redis.call('ZREM', KEYS[1], token)",
+)
+SLOTS_EXTENDED_ANYWAY = BrokenSlots(
+    """
+    local now = redis.call('TIME')
+    now = now[1] * 1000 + math.floor(now[2] / 1000)
+    redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+    if not redis.call('ZSCORE', KEYS[1], token) and redis.call('ZCARD', KEYS[1]) >= 2 then return {0, 50} end
+    redis.call('ZADD', KEYS[1], now + ttl, token)
+    redis.call('PEXPIRE', KEYS[1], 3 * ttl)
+    return {1, ttl}
+    """,
+    """
+    local now = redis.call('TIME')
+    redis.call('ZADD', KEYS[1], now[1] * 1000 + math.floor(now[2] / 1000) + ttl, token)
+    redis.call('PEXPIRE', KEYS[1], 3 * ttl)
+    return 1
+    """,
+    "return redis.call('ZREM', KEYS[1], token)",
+)
+
+
 def _locks(**replaced: Callable[..., Any]) -> Setup:
     return lock_setup(BrokenLock(**replaced))
 
@@ -252,6 +398,77 @@ BUGS = [
         bucket_setup(lambda _: replace_effect(BUCKET.hit("all")), replace(BUCKET, capacity=100), hits=20),
         ("paid twice",),
         Faults(lose_reply=0.5),
+    ),
+    Bug("INCR, then EXPIRE in a second step", limits_setup(count_in_two_steps, [FIXED], fixed), ("never expires",)),
+    Bug(
+        "a window that is forgotten before it ends",
+        _mistaken(
+            FIXED,
+            fixed,
+            "string.format('%.0f %.0f', start, count), ends)",
+            "string.format('%.0f %.0f', start, count), ends / 9)",
+        ),
+        ("more than the limit",),
+    ),
+    Bug(
+        "a refused hit that counts",
+        _mistaken(FIXED, fixed, "all = all and verdicts[i]\n", "all = true\n"),
+        ("more than", "although there was room"),
+    ),
+    Bug(
+        "a log that forgets too early",
+        _mistaken(LOG, log, "oldest <= now - width", "oldest <= now - width / 2"),
+        ("more than the limit",),
+    ),
+    Bug(
+        "a log that forgets what a hit cost",
+        _mistaken(LOG, log, "amount == 1 and string", "true and string"),
+        ("although there was room",),
+    ),
+    Bug(
+        "a log that is forgotten by its first entry",
+        _mistaken(
+            LOG,
+            log,
+            "      call('PEXPIRE', key, string",
+            "      if not head then call('PEXPIRE', key, 1001) end local _ = (string",
+        ),
+        ("more than the limit",),
+    ),
+    Bug(
+        "a counter without the last window",
+        _mistaken(COUNTER, counter, "before, count = count, 0\n", "before, count = 0, 0\n"),
+        ("more than the limit",),
+    ),
+    Bug(
+        "several limits, each taken from by itself",
+        _mistaken(SEVERAL, several, "hit and (all or", "hit and (verdicts[i] or"),
+        ("although there was room",),
+    ),
+    Bug(
+        "several limits, of which the last decides",
+        _mistaken(SEVERAL, several, "all = all and verdicts[i]", "all = verdicts[i]"),
+        ("although there was room",),
+    ),
+    Bug(
+        "a refund for a window that is over",
+        _mistaken_refund(FIXED, fixed, "tonumber(start) == floor(at / width) * width", "true"),
+        ("more than the limit",),
+    ),
+    Bug(
+        "a refund that takes off the TTL",
+        _mistaken_refund(FIXED, fixed, "redis.call('SET', key, text, 'KEEPTTL')", "redis.call('SET', key, text)"),
+        ("never expires",),
+    ),
+    Bug("slots counted, not named", slots_setup(SLOTS_BY_COUNT, 2), ("by the dead", "left behind", "than there are")),
+    Bug(
+        "slots under one TTL",
+        slots_setup(SLOTS_UNDER_ONE_TTL, 2),
+        ("by the dead",),
+        Faults(crash=0.02),
+    ),
+    Bug(
+        "a slot extended after its end", slots_setup(SLOTS_EXTENDED_ANYWAY, 2), ("than there are",), Faults(expire=0.2)
     ),
     Bug("a score read and written in two steps", board_setup(increment_in_two_steps, BOARD), ("lost or doubled",)),
     Bug("an increment that is sent again", board_setup(increment_that_is_repeated, BOARD), ("lost or doubled",)),

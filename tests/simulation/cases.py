@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis_patterns import (
+    AllOf,
     Call,
+    Command,
+    ConcurrencyLimit,
     Decision,
     Defer,
+    FixedWindow,
     Flow,
     Leaderboard,
     Lease,
+    Limit,
     Lock,
     Now,
     OutcomeUnknown,
     PatternsError,
     Plan,
     Sleep,
+    SlidingCounter,
+    SlidingLog,
     Steps,
     TokenBucket,
     flow,
 )
 from redis_patterns.testing.simulation import Setup, World
+from redis_patterns_core import replies
+from redis_patterns_core.flow import perform
+from tests.core.limit_models import Counter, Fixed, Log, Model
 
 TTL = 1.0
 
@@ -154,6 +165,169 @@ def bucket_setup(
     return setup
 
 
+# Limits of all kinds
+
+
+def limits_setup(
+    hit: Callable[[str, int], Plan[Decision] | Flow[Decision]],
+    limits: Sequence[Limit],
+    models: Callable[[], Sequence[Model]],
+    *,
+    refund: Callable[[Decision], Plan[bool]] | None = None,
+    exact: bool = True,
+    clients: int = 3,
+    hits: int = 14,
+) -> Setup:
+    """Clients that hit limits and now and then give back what they took; what was allowed is told to a model of each.
+
+    Parameters:
+        hit: gives a plan or a flow for an id and a cost.
+        limits: the real ones.
+        models: makes what each of them means, idle.
+        refund: gives a plan for a decision; nobody gives back without it.
+        exact: whether nothing is lost besides what clients know of.
+        clients, hits: how many, and how often each.
+    """
+
+    def setup(world: World) -> None:
+        kept = models()
+        wrong: list[str] = []
+        unsure = [0]  # hits and refunds of which it is not known (yet) what became of them
+
+        def told(decision: Decision, cost: int) -> None:
+            if decision.allowed:
+                assert decision.receipt is not None
+                for model, moment in zip(kept, decision.receipt.moments, strict=True):
+                    # What may have been taken besides is not in the model: it may only have more room than there was.
+                    if not model.take(moment, cost)[0]:
+                        wrong.append("more than the limit")
+            elif exact and not unsure[0]:
+                now = round(world.server.time() * 1_000_000)
+                if all(model.look(now, cost)[0] for model in kept):
+                    wrong.append("refused although there was room")
+
+        def given_back(decision: Decision, cost: int) -> None:
+            assert decision.receipt is not None
+            for model, moment in zip(kept, decision.receipt.moments, strict=True):
+                with contextlib.suppress(ValueError):  # long ago
+                    model.taken.remove((moment, cost))
+
+        @flow
+        def hitter() -> Steps[None]:
+            for _ in range(hits):
+                cost = world.random.choice((1, 1, 2, 3))
+                unsure[0] += 1  # for good, where the client ends here
+                try:
+                    decision: Decision = yield from perform(hit("all", cost))
+                except PatternsError as error:
+                    unsure[0] -= not isinstance(error, OutcomeUnknown)
+                    continue
+                unsure[0] -= 1
+                told(decision, cost)
+                yield from Sleep(world.random.choice((0.01, 0.01, 0.3, 1.1)))
+                if refund is not None and decision.allowed and world.random.random() < 0.3:
+                    unsure[0] += 1
+                    given_back(decision, cost)  # before, as it may not come to it afterwards
+                    with contextlib.suppress(PatternsError):
+                        yield from refund(decision)
+                        unsure[0] -= 1
+
+        for number in range(clients):
+            world.client(f"c{number}", hitter())
+
+        def every_key_expires() -> bool:
+            return len(world.server.expiries()) == len(world.server.keys())
+
+        world.invariant("more than the limit", lambda: "more than the limit" not in wrong)
+        world.invariant("refused although there was room", lambda: "refused although there was room" not in wrong)
+        world.invariant("a key that never expires", every_key_expires)
+
+    return setup
+
+
+# Slots
+
+
+def slots_setup(slot: Any, most: int, *, clients: int = 4, rounds: int = 3) -> Setup:
+    """Clients that take one of so many slots, work in it, and give it back.
+
+    Parameters:
+        slot: a `Slot`, or something broken in its place.
+        most: how many there are.
+        clients: how many want one.
+        rounds: how often each.
+    """
+
+    def setup(world: World) -> None:
+        believes: dict[str, float] = {}
+        # When each token's lease is over at the latest; for ever while its client is asking.
+        until: dict[str, float] = {}
+
+        @flow
+        def work_once(name: str, token: str) -> Steps[None]:
+            lease: Lease | None = yield from slot.wait_for(3, token=token)
+            if lease is None:
+                return
+            yield from Defer(slot.release(lease))
+            assert lease.ends_at is not None
+            believes[name] = lease.ends_at
+            for _ in range(3):
+                yield from Sleep(TTL * world.random.choice((0.4, 0.4, 1.3)))
+                now = yield from Now()
+                if not (yield from slot.extend(lease)):
+                    break
+                believes[name] = now + TTL
+            del believes[name]
+            yield from slot.give_back(lease)
+
+        @flow
+        def worker(name: str) -> Steps[None]:
+            for number in range(rounds):
+                token = f"{name}-{number}"
+                until[token] = math.inf
+                with contextlib.suppress(PatternsError):
+                    yield from work_once(name, token)
+                believes.pop(name, None)
+                until[token] = (yield from Now()) + TTL
+                yield from Sleep(0.01)
+
+        for number in range(clients):
+            world.client(f"c{number}", worker(f"c{number}"))
+
+        def no_lease_is_outlived() -> bool:
+            now = world.clock()
+            for token, ends in until.items():
+                if ends == math.inf and not alive(world, token.partition("-")[0]):
+                    until[token] = now + TTL
+            held = Plan(
+                "held", (Command(("ZRANGE", SLOTS.key("all"), 0, -1, "WITHSCORES")),), lambda answers: answers[0]
+            )
+            now_there = world.server.time() * 1000
+            found = replies.pairs(world.server.run(held))
+            live = [replies.text(token) for token, score in found if replies.number(score) > now_there]
+            return all(until.get(token, math.inf) > now for token in live)
+
+        def so_many_at_once() -> bool:
+            now = world.clock()
+            return sum(1 for name, ends in believes.items() if ends > now and alive(world, name)) <= most
+
+        def every_key_expires() -> bool:
+            return len(world.server.expiries()) == len(world.server.keys())
+
+        def nothing_left() -> bool:
+            if world.running:
+                return True
+            crashed = sum(client.state == "crashed" for client in world.clients.values())
+            return world.server.run(SLOTS.count("all")) <= crashed
+
+        world.invariant("more hold a slot than there are", so_many_at_once)
+        world.invariant("a slot is held by the dead", no_lease_is_outlived)
+        world.invariant("a key that never expires", every_key_expires)
+        world.invariant("a slot is left behind", nothing_left)
+
+    return setup
+
+
 # Leaderboards
 
 
@@ -203,3 +377,28 @@ def board_setup(
 LOCK = Lock("sim", ttl=TTL, retry_every=0.05)
 BUCKET = TokenBucket("sim", capacity=5, refill_rate=2)
 BOARD = Leaderboard("sim")
+SLOTS = ConcurrencyLimit("sim", limit=2, ttl=TTL, retry_every=0.05)
+FIXED = FixedWindow("sim", limit=6, per=1)
+LOG = SlidingLog("sim", limit=6, per=1)
+COUNTER = SlidingCounter("sim", limit=6, per=1)
+SEVERAL = AllOf(FixedWindow("more", limit=8, per=1.5), LOG, COUNTER)
+
+
+def fixed() -> Sequence[Model]:
+    """Give the model of the fixed window."""
+    return (Fixed(6, 1_000_000),)
+
+
+def log() -> Sequence[Model]:
+    """Give the model of the sliding log."""
+    return (Log(6, 1_000_000),)
+
+
+def counter() -> Sequence[Model]:
+    """Give the model of the sliding counter."""
+    return (Counter(6, 1_000_000),)
+
+
+def several() -> Sequence[Model]:
+    """Give the models of all of them."""
+    return (Fixed(8, 1_500_000), Log(6, 1_000_000), Counter(6, 1_000_000))

@@ -15,11 +15,37 @@ import pytest
 from redis_patterns import Call, Command, ConfigurationError, Effect, Plan, Sleep, Steps, flow
 from redis_patterns.testing.simulation import SOME, Faults, Setup, Violation, World, explore, replay, simulate
 from tests.simulation.bugs import BUGS, CORRECT_BUCKET, Bug
-from tests.simulation.cases import BOARD, BUCKET, LOCK, board_setup, bucket_setup, lock_setup
+from tests.simulation.cases import (
+    BOARD,
+    BUCKET,
+    COUNTER,
+    FIXED,
+    LOCK,
+    LOG,
+    SEVERAL,
+    SLOTS,
+    board_setup,
+    bucket_setup,
+    counter,
+    fixed,
+    limits_setup,
+    lock_setup,
+    log,
+    several,
+    slots_setup,
+)
 
 CASES = {
     "lock": lock_setup(LOCK),
     "token bucket": bucket_setup(lambda _: BUCKET.hit("all"), BUCKET),
+    "fixed window": limits_setup(FIXED.hit, [FIXED], fixed, refund=FIXED.refund),
+    "sliding log": limits_setup(LOG.hit, [LOG], log, refund=LOG.refund),
+    "sliding counter": limits_setup(COUNTER.hit, [COUNTER], counter, refund=COUNTER.refund),
+    "several limits": limits_setup(SEVERAL.hit, SEVERAL.limits, several),
+    "several ids": limits_setup(
+        lambda _, cost: SEVERAL.hit_each("a", "b", "c", cost=cost), SEVERAL.limits, several, exact=False
+    ),
+    "slots": slots_setup(SLOTS.slot("all"), 2),
     "leaderboard": board_setup(lambda _: BOARD.increment("all"), BOARD),
 }
 FOUND: list[str] = []

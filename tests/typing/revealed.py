@@ -9,10 +9,14 @@ import redis_patterns.asyncio
 import redis_patterns.sync
 import redis_patterns.trio
 from redis_patterns import (
+    AllOf,
     Call,
+    ConcurrencyLimit,
     Decision,
     Entry,
     Flow,
+    Guarded,
+    Held,
     Leaderboard,
     Lease,
     Lock,
@@ -43,6 +47,15 @@ def plans() -> None:
 
 
 def with_sync(redis: redis_patterns.sync.Driver) -> None:
+    assert_type(redis.limited(limiter, "all")(len_of)("x"), int)
+    assert_type(redis.limited(limiter, lambda word: word)(len_of)("x"), int)
+    assert_type(redis.run(limiter.wait_for("a", wait=1)), Decision)
+    assert_type(redis.run(AllOf(limiter).hit("a", [1])), Decision)
+    assert_type(redis.run(AllOf(limiter).hit_each("a")), Decision)
+    assert_type(redis.run(Guarded(limiter).hit("a")), Decision)
+    assert_type(redis.run(limiter.refund(redis.run(limiter.hit("a")))), bool)
+    with redis.hold(ConcurrencyLimit("c", limit=1).slot("a")) as held:
+        assert_type(held, Held)
     assert_type(redis.run(limiter.hit("a")), Decision)
     assert_type(redis.run(batch(limiter.hit("a"), board.top(3))), tuple[Decision, list[Entry]])
     assert_type(redis.run(double(2)), float)
@@ -50,7 +63,16 @@ def with_sync(redis: redis_patterns.sync.Driver) -> None:
         assert_type(held.lost, bool)
 
 
+def len_of(word: str) -> int:
+    return len(word)
+
+
+async def len_later(word: str) -> int:
+    return len(word)
+
+
 async def with_asyncio(redis: redis_patterns.asyncio.Driver) -> None:
+    assert_type(await redis.limited(limiter, "all")(len_later)("x"), int)
     assert_type(await redis.run(batch(limiter.hit("a"), board.top(3))), tuple[Decision, list[Entry]])
     assert_type(await redis.run(double(2), timeout=1), float)
     async with redis.hold(lock) as held:
