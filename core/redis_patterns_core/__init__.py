@@ -22,6 +22,15 @@ from redis_patterns_core.errors import (
 )
 from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps, Within, flow
 from redis_patterns_core.guarded import Guarded
+from redis_patterns_core.http import (
+    ClientAddress,
+    HeaderKey,
+    RateLimits,
+    Refusal,
+    Request,
+    Rule,
+    rate_limit_headers,
+)
 from redis_patterns_core.leaderboards import Entry, Leaderboard
 from redis_patterns_core.leases import Held, Leasable, Lease, new_token
 from redis_patterns_core.locks import Lock
@@ -49,6 +58,7 @@ __all__ = [
     "Backoff",
     "Bytes",
     "Call",
+    "ClientAddress",
     "Codec",
     "Command",
     "CommandFailed",
@@ -67,6 +77,7 @@ __all__ = [
     "FixedWindow",
     "Flow",
     "Guarded",
+    "HeaderKey",
     "Held",
     "Instrument",
     "Json",
@@ -85,8 +96,12 @@ __all__ = [
     "PatternsError",
     "Plan",
     "RateLimited",
+    "RateLimits",
     "Receipt",
+    "Refusal",
     "Reply",
+    "Request",
+    "Rule",
     "Script",
     "Sleep",
     "SlidingCounter",
@@ -103,4 +118,5 @@ __all__ = [
     "batch",
     "flow",
     "new_token",
+    "rate_limit_headers",
 ]
