@@ -10,7 +10,7 @@ It stands around the application:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from redis_patterns_core.decisions import Decision
@@ -23,11 +23,12 @@ __all__ = ["DECISION", "RateLimitMiddleware"]
 
 T = TypeVar("T")
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Every framework has types of its own for the same dictionaries, and none takes another's.
+Scope: TypeAlias = Any
+Message: TypeAlias = Any
+Receive: TypeAlias = Callable[[], Awaitable[Any]]
+Send: TypeAlias = Callable[[Any], Awaitable[None]]
+Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 DECISION = "redis_patterns.decision"
 """Where a request's decision is found: in the ASGI scope."""
@@ -71,7 +72,7 @@ class RateLimitMiddleware:
         self._driver = driver
         self._limits = RateLimits(rules, standard=standard, legacy=legacy)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Serve one connection, as ASGI has it."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
