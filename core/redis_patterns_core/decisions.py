@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import MISSING, field, fields
 
 from redis_patterns_core import replies
 from redis_patterns_core.replies import Reply
@@ -64,6 +64,13 @@ class Decision:
 
     def __bool__(self) -> bool:
         return self.allowed
+
+    def __repr__(self) -> str:
+        # What is not the usual, such as a delay or several parts, is shown where there is some.
+        shown = [
+            f.name for f in fields(self) if f.repr and (f.default is MISSING or getattr(self, f.name) != f.default)
+        ]
+        return f"Decision({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     @property
     def degraded(self) -> bool:

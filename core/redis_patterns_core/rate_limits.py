@@ -301,7 +301,7 @@ class _Windowed(Limit):
 class FixedWindow(_Windowed):
     """At most `limit` in each window of `per` seconds, the windows counted from the epoch in the server's time.
 
-    Around a window's turn twice the limit can pass within one window's length. Memory: about 150 bytes for an id that
+    Around a window's turn twice the limit can pass within one window's length. Memory: about 190 bytes for an id that
     was seen in this window, none for the others. When `per` is changed, what was taken in a shorter window that began
     in the present one still counts, and nothing else does.
 
@@ -337,8 +337,8 @@ class FixedWindow(_Windowed):
 class SlidingLog(_Windowed):
     """Never more than `limit` in any `per` seconds, wherever they begin: every hit is remembered for so long.
 
-    Memory: about 11 bytes for each hit of the last `per` seconds, 22 where it cost more than 1, so it is bounded by the
-    limit; 100 bytes on top for each id. A hit takes time in proportion to what left the window since the last one.
+    Memory: about 10 bytes for each hit of the last `per` seconds, 20 where it cost more than 1, so it is bounded by the
+    limit; 300 bytes on top for each id. A hit takes time in proportion to what left the window since the last one.
 
     Parameters:
         name: what is limited, such as ``api``.
@@ -373,7 +373,7 @@ class SlidingCounter(_Windowed):
     """About `limit` in any `per` seconds, from two counters: the last window's hits are taken as spread evenly.
 
     It smooths steady traffic, and is exact for it. Against a burst at the end of a window it is no better than
-    `FixedWindow`: up to twice the limit less one can pass within one window's length. Memory: about 160 bytes for an id
+    `FixedWindow`: up to twice the limit less one can pass within one window's length. Memory: about 180 bytes for an id
     that was seen lately, none for the others. Times are in whole milliseconds.
 
     Parameters:
@@ -413,7 +413,7 @@ class TokenBucket(Limit):
     """At most `capacity` at once, and `refill_rate` per second in the long run.
 
     It starts full; a hit takes tokens out; tokens flow back evenly, fractions of them included. Changing capacity or
-    rate keeps what an id owes. Memory: about 165 bytes for an id that owes something, none for the others.
+    rate keeps what an id owes. Memory: about 190 bytes for an id that owes something, none for the others.
 
     Parameters:
         name: what is limited, such as ``api``.

@@ -30,7 +30,8 @@ _COUNT = Script.load("slot_count")
 class ConcurrencyLimit:
     """At most `limit` at once for each id, such as requests in progress for a user.
 
-    Changing the limit keeps what is held. Memory: about 60 bytes for each slot that is taken, and 100 for an id.
+    Changing the limit keeps what is held. Memory: about 50 bytes for each slot that is taken, 130 where there are more
+    than 128 of an id.
 
     Parameters:
         name: what is limited, such as ``exports``.

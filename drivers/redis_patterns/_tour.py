@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from redis_patterns_core import replies
+from redis_patterns_core.all_of import AllOf
 from redis_patterns_core.cluster import keys_of
 from redis_patterns_core.errors import CommandFailed, PatternsError
 from redis_patterns_core.flow import Call, Defer, Flow, Steps, flow
@@ -20,7 +21,8 @@ from redis_patterns_core.leaderboards import Entry, Leaderboard
 from redis_patterns_core.leases import Lease
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Command, Effect, Plan, batch
-from redis_patterns_core.rate_limits import TokenBucket
+from redis_patterns_core.rate_limits import FixedWindow, SlidingLog, TokenBucket
+from redis_patterns_core.slots import ConcurrencyLimit
 from redis_patterns_core.tracing import Outcome, Subject
 
 T = TypeVar("T")
@@ -74,6 +76,12 @@ def sections(namespace: str) -> list[Section]:
     """
     weekly = Leaderboard("weekly", namespace=namespace)
     limiter = TokenBucket("api", capacity=2, refill_rate=0.1, namespace=namespace)
+    both = AllOf(
+        SlidingLog("burst", limit=5, per=60, namespace=namespace),
+        FixedWindow("month", limit=1000, per=2_592_000, namespace=namespace),
+    )
+    exports = ConcurrencyLimit("exports", limit=1, namespace=namespace)
+    slot = exports.slot("alice")
     lock = Lock("order:123", ttl=10, namespace=namespace)
     lease = Lease(lock.name, "worker-1")  # known beforehand, as the step that acquires it names its token
     ann, bob = Entry("ann", 30.0, 1), Entry("bob", 12.5, 2)
@@ -102,6 +110,27 @@ def sections(namespace: str) -> list[Section]:
                 Step('limiter.peek("bob")', limiter.peek("bob"), lambda got: got.allowed and got.remaining == 2),
             ],
             {"limiter": limiter},
+        ),
+        Section(
+            "AllOf: several limits in one step, all or none",
+            [
+                Step('both.hit("alice", cost=3)', both.hit("alice", cost=3), lambda got: got.remaining == 2),
+                Step(
+                    'both.hit("alice", cost=3)',
+                    both.hit("alice", cost=3),
+                    lambda got: got.refused_by == ("burst",) and [part.remaining for part in got.parts] == [2, 997],
+                ),
+            ],
+            {"both": both},
+        ),
+        Section(
+            "ConcurrencyLimit: so many at the same time",
+            [
+                Step('slot.acquire(token="worker-1")', slot.acquire(token="worker-1"), lambda got: got is not None),  # noqa: S106  shown
+                Step('slot.acquire(token="worker-2")', slot.acquire(token="worker-2"), _is(None)),  # noqa: S106  the same
+                Step('exports.count("alice")', exports.count("alice"), _is(1)),
+            ],
+            {"exports": exports, "slot": slot},
         ),
         Section(
             "Lock: one holder at a time, for as long as a lease runs",

@@ -29,7 +29,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from redis_patterns.testing import server
-from tests.benchmarks import bench_async, bench_sync, workload
+from tests.benchmarks import bench_async, bench_limits, bench_sync, workload
 from tests.benchmarks.harness import Case, Samples, Settings, measure, open_all, summarize
 from tests.benchmarks.machine import PLACES, about, pinned
 from tests.benchmarks.report import Result, table, write
@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with server() as running:
         path = running.socket_path
         cases = [*bench_sync.cases(path), *bench_async.asyncio_cases(path), *bench_async.trio_cases(path)]
+        cases += bench_limits.cases(path)
         if arguments.list:
             print("\n".join(case.name for case in cases))
             return 0

@@ -402,18 +402,13 @@ BUGS = [
     Bug("INCR, then EXPIRE in a second step", limits_setup(count_in_two_steps, [FIXED], fixed), ("never expires",)),
     Bug(
         "a window that is forgotten before it ends",
-        _mistaken(
-            FIXED,
-            fixed,
-            "string.format('%.0f %.0f', start, count), ends)",
-            "string.format('%.0f %.0f', start, count), ends / 9)",
-        ),
+        _mistaken(FIXED, fixed, "ceil(ends / 1000) + 1", "ceil(ends / 9000) + 1"),
         ("more than the limit",),
     ),
     Bug(
         "a refused hit that counts",
-        _mistaken(FIXED, fixed, "all = all and verdicts[i]\n", "all = true\n"),
-        ("more than", "although there was room"),
+        _mistaken(FIXED, fixed, "ARGV[a + 5] == '1'", "true"),
+        ("although there was room",),
     ),
     Bug(
         "a log that forgets too early",
@@ -422,33 +417,28 @@ BUGS = [
     ),
     Bug(
         "a log that forgets what a hit cost",
-        _mistaken(LOG, log, "amount == 1 and string", "true and string"),
+        _mistaken(LOG, log, "cost == 1 and format", "true and format"),
         ("although there was room",),
     ),
     Bug(
         "a log that is forgotten by its first entry",
-        _mistaken(
-            LOG,
-            log,
-            "      call('PEXPIRE', key, string",
-            "      if not head then call('PEXPIRE', key, 1001) end local _ = (string",
-        ),
+        _mistaken(LOG, log, "call('PEXPIRE', key,", "local _ = head or call('PEXPIRE', key,"),
         ("more than the limit",),
     ),
     Bug(
         "a counter without the last window",
-        _mistaken(COUNTER, counter, "before, count = count, 0\n", "before, count = 0, 0\n"),
+        _mistaken(COUNTER, counter, "then before, count = count, 0\n", "then before, count = 0, 0\n"),
         ("more than the limit",),
     ),
     Bug(
         "several limits, each taken from by itself",
-        _mistaken(SEVERAL, several, "hit and (all or", "hit and (verdicts[i] or"),
+        _mistaken(SEVERAL, several, "pass == 2 and hit and all", "pass == 2 and hit"),
         ("although there was room",),
     ),
     Bug(
         "several limits, of which the last decides",
-        _mistaken(SEVERAL, several, "all = all and verdicts[i]", "all = verdicts[i]"),
-        ("although there was room",),
+        _mistaken(SEVERAL, several, "all = all and allowed", "all = allowed"),
+        ("more than", "although there was room"),
     ),
     Bug(
         "a refund for a window that is over",
