@@ -5,7 +5,7 @@ Users import these names from `redis_patterns`.
 
 from redis_patterns_core.all_of import AllOf
 from redis_patterns_core.codec import Bytes, Codec, Json, Text
-from redis_patterns_core.decisions import Decision, Receipt
+from redis_patterns_core.decisions import Decision, Taken
 from redis_patterns_core.errors import (
     CommandFailed,
     ConfigurationError,
@@ -97,7 +97,6 @@ __all__ = [
     "Plan",
     "RateLimited",
     "RateLimits",
-    "Receipt",
     "Refusal",
     "Reply",
     "Request",
@@ -111,6 +110,7 @@ __all__ = [
     "Step",
     "Steps",
     "Subject",
+    "Taken",
     "Text",
     "TokenBucket",
     "Unreachable",

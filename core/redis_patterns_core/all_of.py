@@ -148,7 +148,7 @@ class AllOf(Limiter):
             decision = yield from plan
             parts.update(zip(group, decision.parts, strict=True))
             if not decision.allowed:
-                raise _Refused(joined([replace(parts[place], receipt=None) for place in sorted(parts)]))
+                raise _Refused(joined([replace(parts[place], taken=()) for place in sorted(parts)]))
             yield from Defer(rate_limits.refund("all_of.refund", limits, decision), on_error_only=True)
         return joined([parts[place] for place in sorted(parts)])
 

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import MISSING, field, fields
+from typing import TypeAlias
 
 from redis_patterns_core import replies
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.value import value
 
-__all__ = ["Decision", "Receipt"]
+__all__ = ["Decision", "Taken"]
 
 _MICROSECONDS = 1_000_000
 _NUMBERS = 7  # that the script says of each limit
 
 
-@value
-class Receipt:
-    """What was taken, so that it can be given back.
-
-    Parameters:
-        keys: of the limits' states.
-        costs: what was taken from each.
-        moments: when, for each: microseconds of the server's clock.
-    """
-
-    keys: tuple[str, ...]
-    costs: tuple[int, ...]
-    moments: tuple[int, ...]
+Taken: TypeAlias = tuple[str, int, int]
+"""What was taken from one limit: the key of its state, how much, and when in microseconds of the server's clock."""
 
 
 @value
@@ -47,7 +37,7 @@ class Decision:
         source: who decided: ``redis``; ``memory``, for a refusal that was still in force; or, while Redis was away,
             ``open``, ``closed`` or ``local``, as the `Guarded` limit has it.
         parts: of several limits, the decision of each; else empty.
-        receipt: what ``refund`` needs; ``None`` when nothing was taken.
+        taken: from each limit, as ``refund`` needs it; empty when nothing was taken.
     """
 
     allowed: bool
@@ -60,7 +50,7 @@ class Decision:
     name: str = ""
     source: str = "redis"
     parts: tuple[Decision, ...] = ()
-    receipt: Receipt | None = field(default=None, repr=False, compare=False)
+    taken: tuple[Taken, ...] = field(default=(), repr=False, compare=False)
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -101,7 +91,7 @@ def read(
         name,
         "redis",
         (),
-        Receipt((key,), (cost,), (moment,)) if spent and allowed == 1 else None,
+        ((key, cost, moment),) if spent and allowed == 1 else (),
     )
 
 
@@ -130,14 +120,10 @@ def read_all(
 
 
 def joined(parts: Sequence[Decision]) -> Decision:
-    """Make one decision of several: allowed when all are.
-
-    The receipt is that of all parts, when each has one.
-    """
+    """Make one decision of several: allowed when all are."""
     tightest = min(parts, key=lambda part: (part.remaining, part.limit))
     waits = [part.retry_after for part in parts]
     allowed = all(part.allowed for part in parts)
-    receipts = [part.receipt for part in parts if part.receipt is not None]
     return Decision(
         allowed,
         tightest.limit,
@@ -150,11 +136,5 @@ def joined(parts: Sequence[Decision]) -> Decision:
         tightest.name,
         "redis",
         tuple(parts),
-        Receipt(
-            tuple([key for receipt in receipts for key in receipt.keys]),
-            tuple([cost for receipt in receipts for cost in receipt.costs]),
-            tuple([moment for receipt in receipts for moment in receipt.moments]),
-        )
-        if allowed and len(receipts) == len(parts)
-        else None,
+        tuple([taken for part in parts for taken in part.taken]) if allowed else (),
     )

@@ -94,7 +94,7 @@ class Limiter(ABC):
                 if left is not None and spent + pause > left:
                     yield from self.refund(decision)
                     late = spent + pause - left
-                    return replace(decision, allowed=False, retry_after=late, delay=0.0, receipt=None)
+                    return replace(decision, allowed=False, retry_after=late, delay=0.0, taken=())
             yield from Sleep(pause)
             if decision.allowed:
                 return decision
@@ -128,10 +128,12 @@ class Limit(Limiter):
     _algorithm: ClassVar[str]
     _shaped: ClassVar[bool] = False
 
-    # Set by each limit's __post_init__; what the script is told of it: algorithm, limit, x, y.
+    # Set by each limit's __post_init__: what the script is told of it, algorithm, limit, x and y, and the same as text,
+    # which is cheaper to send.
     name: str
     _keys: Keys
     _numbers: tuple[str, int, int, int]
+    _words: tuple[str, ...]
     charge_refused: bool
 
     def hit(self, id: str, cost: int = 1) -> Plan[Decision]:
@@ -187,7 +189,7 @@ class Limit(Limiter):
 
     def asked(self, cost: int) -> tuple[Argument, ...]:
         """Give what the script has to be told of this limit for a hit."""
-        return (*self._numbers, cost, 1 if self.charge_refused else 0)
+        return (*self._words, cost, "1" if self.charge_refused else "0")
 
     def given_back(self, moment: int, cost: int) -> tuple[Argument, ...]:
         """Give what the script has to be told of this limit for a refund."""
@@ -222,9 +224,12 @@ class Limit(Limiter):
         return self._shaped
 
     def _plan(self, verb: str, id: str, cost: int, effect: Effect) -> Plan[Decision]:
-        validate.integer("cost", cost, least=1)
+        if type(cost) is not int or not 0 < cost < validate.EXACT_LIMIT:
+            validate.integer("cost", cost, least=1)
         key = self.key(id)
-        command = _ASK((key,), verb, *self._numbers, cost, 1 if self.charge_refused else 0)
+        # Put together here, as this is made for every hit.
+        charge = "1" if self.charge_refused else "0"
+        command = Command(("EVALSHA", _ASK.sha, 1, key, verb, *self._words, cost, charge), _ASK)
         name, limit, shaped, spent = self.name, self._numbers[1], self._shaped, verb == "hit"
 
         def parse(answers: Sequence[Reply]) -> Decision:
@@ -237,6 +242,7 @@ class Limit(Limiter):
             raise ConfigurationError(f"charge_refused must be True or False, not {self.charge_refused!r}")
         object.__setattr__(self, "_keys", keys)
         object.__setattr__(self, "_numbers", numbers)
+        object.__setattr__(self, "_words", tuple(map(str, numbers)))
 
 
 def ask(verb: str, limits: Sequence[Limit], keys: Sequence[str], costs: Sequence[int], name: str) -> Plan[Decision]:
@@ -256,14 +262,14 @@ def ask(verb: str, limits: Sequence[Limit], keys: Sequence[str], costs: Sequence
 
 def refund(name: str, limits: Sequence[Limit], decision: Decision) -> Plan[bool]:
     """Give the plan that gives back to several limits what one decision took from all of them."""
-    receipt = decision.receipt
-    if receipt is None:
+    taken = decision.taken
+    if not taken:
         return Plan(name, (), lambda _: False, Effect.READS)
-    if len(receipt.keys) != len(limits):
-        raise ConfigurationError(f"decision must be one of these {len(limits)} limits, not of {len(receipt.keys)}")
+    if len(taken) != len(limits):
+        raise ConfigurationError(f"decision must be one of these {len(limits)} limits, not of {len(taken)}")
     # What was taken in several slots goes back to each of them; all in one round trip.
     groups: dict[int, tuple[list[str], list[Argument]]] = {}
-    for limit, key, cost, moment in zip(limits, receipt.keys, receipt.costs, receipt.moments, strict=True):
+    for limit, (key, cost, moment) in zip(limits, taken, strict=True):
         keys, words = groups.setdefault(slot(key), ([], []))
         keys.append(key)
         words += limit.given_back(moment, cost)
@@ -324,6 +330,7 @@ class FixedWindow(_Windowed):
     namespace: str = ""
     _keys: Keys = field(init=False, repr=False, compare=False)
     _numbers: tuple[str, int, int, int] = field(init=False, repr=False, compare=False)
+    _words: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     _word = "fixed_window"
 
@@ -359,6 +366,7 @@ class SlidingLog(_Windowed):
     namespace: str = ""
     _keys: Keys = field(init=False, repr=False, compare=False)
     _numbers: tuple[str, int, int, int] = field(init=False, repr=False, compare=False)
+    _words: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     _word = "sliding_log"
 
@@ -395,6 +403,7 @@ class SlidingCounter(_Windowed):
     namespace: str = ""
     _keys: Keys = field(init=False, repr=False, compare=False)
     _numbers: tuple[str, int, int, int] = field(init=False, repr=False, compare=False)
+    _words: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     _word = "sliding_counter"
 
@@ -437,6 +446,7 @@ class TokenBucket(Limit):
     namespace: str = ""
     _keys: Keys = field(init=False, repr=False, compare=False)
     _numbers: tuple[str, int, int, int] = field(init=False, repr=False, compare=False)
+    _words: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     _word = "token_bucket"
 
@@ -487,6 +497,7 @@ class GCRA(_Windowed):
     namespace: str = ""
     _keys: Keys = field(init=False, repr=False, compare=False)
     _numbers: tuple[str, int, int, int] = field(init=False, repr=False, compare=False)
+    _words: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     _word = "gcra"
 
@@ -523,6 +534,7 @@ class LeakyBucket(Limit):
     namespace: str = ""
     _keys: Keys = field(init=False, repr=False, compare=False)
     _numbers: tuple[str, int, int, int] = field(init=False, repr=False, compare=False)
+    _words: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     _word = "leaky_bucket"
     _shaped = True

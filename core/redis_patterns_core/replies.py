@@ -27,6 +27,8 @@ _ARGUMENTS = re.compile(r",? with args beginning with:.*", re.DOTALL)
 _WRAPPED = re.compile(r"-([A-Z]{3,}) (.*)", re.DOTALL)
 _SCRIPT_POSITION = re.compile(r" script: [0-9a-f]+, on @user_script:\d+\.")
 
+_INTEGERS = {int}
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorReply:
@@ -69,7 +71,7 @@ def integers(reply: Reply, count: int) -> list[int]:
         DecodeError: the reply is something else.
     """
     items = array(reply, count)
-    if set(map(type, items)) == {int}:
+    if set(map(type, items)) == _INTEGERS:
         return cast("list[int]", items)
     raise _unexpected(f"a list of {count} integers", reply)
 
