@@ -31,8 +31,9 @@ _AWAY = {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS"
 class Guarded(Limiter):
     """Decides as `limiter` does, and by itself when Redis is away.
 
-    It keeps what it knows in this process, for as many ids as `most`: make one and share it. Only hits are guarded;
-    peeks and resets are the limiter's own.
+    It keeps what it knows in this process, for as many ids as `most`: make one and share it. Where threads share it,
+    two that decide locally at the same moment may take one place. Only hits are guarded; peeks and resets are the
+    limiter's own.
 
     Parameters:
         limiter: a limit, or several as an `AllOf`.
