@@ -18,6 +18,7 @@ SIGMOD 2021, section 4), and delta debugging (Zeller and Hildebrandt, TSE 28(2),
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -162,6 +163,9 @@ class Client:
         self._plan: Plan[Any] | None = None
         self._execution: Execution | None = None
         self._cancelled = False
+        # Until when the server keeps back the answer of a plan that blocks, and that answer once it is there.
+        self._blocked_until: float | None = None
+        self._served: Sequence[Any] | None = None
         self._frames = [_Frame(flow.steps())]
         self._go_on()
 
@@ -174,7 +178,8 @@ class Client:
         """Take the next step, and say in a few words what happened."""
         if fault == "crash":
             self.state = "crashed"
-            if self._plan is not None and self._world.random.random() < 0.5:
+            waited = self._unblock()
+            if self._plan is not None and not waited and self._world.random.random() < 0.5:
                 self._world.server.execute(self._plan.commands)  # its last words were heard
                 return f"{self._plan.name}, crashes with the request on its way"
             return "crashes"
@@ -185,10 +190,45 @@ class Client:
         if plan is None:
             self._go_on()
             return "wakes up"
+        if plan.blocks_for is not None and not fault and self._blocks(plan, plan.blocks_for):
+            return f"{plan.name}, waits"
         attempt, said = self._attempt(plan, fault)
         return f"{plan.name}{said}{self._take(plan, attempt)}"
 
+    def serve(self) -> bool:
+        """Give a client that is blocked what it waits for, if that is there now."""
+        assert self._plan is not None
+        answers, blocked = self._world.server.execute(self._plan.commands)
+        if not blocked:
+            self._served, self.wakes_at = answers, 0.0
+        return not blocked
+
+    def _blocks(self, plan: Plan[Any], seconds: float) -> bool:
+        if self._blocked_until is not None:
+            return False  # served, or its time is up
+        answers, blocked = self._world.server.execute(plan.commands)
+        self._blocked_until = self._world.clock() + (seconds or math.inf)
+        if not blocked:
+            self._served = answers
+            return False
+        self.wakes_at = self._blocked_until
+        self._world.blocked.append(self)
+        return True
+
+    def _unblock(self) -> bool:
+        """Leave the server, and whatever it has for us; tells whether it was waiting."""
+        waited, self._blocked_until, self._served = self._blocked_until is not None, None, None
+        if self in self._world.blocked:
+            self._world.blocked.remove(self)
+        return waited
+
     def _attempt(self, plan: Plan[Any], fault: str) -> tuple[Incomplete, str]:
+        if self._blocked_until is not None:
+            served = self._served
+            self._unblock()
+            if fault:
+                return Incomplete("lost", sent=True), ", the connection is lost"
+            return Incomplete(answers=[None] if served is None else served), ""
         if fault == "refuse":
             return Incomplete("refused"), ", no connection"
         if fault == "lose_request":
@@ -287,6 +327,7 @@ class Client:
 
     def _cancel(self) -> None:
         self._cancelled = True
+        self._unblock()
         self.wakes_at = 0.0
         if self._frames and self._frames[-1].cleaning is not None:
             return  # shielded
@@ -314,6 +355,8 @@ class World:
         self.server = Server(self.clock)
         self.random = random.Random(seed)
         self.clients: dict[str, Client] = {}
+        self.blocked: list[Client] = []
+        """Those that the server keeps waiting, the longest first."""
         self.notes: dict[str, Any] = {}
         """For a setup's own use, such as what clients believe."""
         self._faults = faults
@@ -362,6 +405,8 @@ class World:
             said = f"the server {self._disturb(fault)}"
         else:
             said = f"{client.name} {client.step(fault)}"
+        # Whatever was written, Redis serves those that wait for it at once, in their order.
+        self.blocked = [waiting for waiting in self.blocked if not waiting.serve()]
         return f"{at:9.3f} {said}"
 
     def check(self) -> None:
