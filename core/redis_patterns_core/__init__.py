@@ -33,7 +33,7 @@ from redis_patterns_core.http import (
 )
 from redis_patterns_core.leaderboards import Entry, Leaderboard
 from redis_patterns_core.leases import Held, Leasable, Lease, new_token
-from redis_patterns_core.locks import Lock
+from redis_patterns_core.locks import Holder, Lock
 from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script, batch
 from redis_patterns_core.rate_limits import (
     GCRA,
@@ -79,6 +79,7 @@ __all__ = [
     "Guarded",
     "HeaderKey",
     "Held",
+    "Holder",
     "Instrument",
     "Json",
     "Leaderboard",

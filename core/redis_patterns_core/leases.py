@@ -8,6 +8,7 @@ not know it.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 import secrets
@@ -17,7 +18,7 @@ from dataclasses import field, replace
 from typing import ClassVar
 
 from redis_patterns_core import replies, validate
-from redis_patterns_core.errors import ConfigurationError, LockLost, OutcomeUnknown, PatternsError
+from redis_patterns_core.errors import ConfigurationError, LockLost, OutcomeUnknown, PatternsError, Unreachable
 from redis_patterns_core.flow import Defer, Now, Sleep, Steps, flow
 from redis_patterns_core.plan import Command, Effect, Plan
 from redis_patterns_core.replies import Reply
@@ -25,6 +26,17 @@ from redis_patterns_core.validate import Duration
 from redis_patterns_core.value import value
 
 __all__ = ["Held", "Leasable", "Lease", "new_token"]
+
+_LOOK_EVERY = 10.0
+"""Seconds after which one who waits looks again, should a wake-up have been lost."""
+_IN_LINE_MS = 15_000
+"""Milliseconds for which one who waits is taken to be there: longer than until the next look."""
+_APART = 0.01
+"""Seconds over which those who wait for a dead holder's lease to end are spread."""
+_AFTER_TROUBLE = 0.1
+"""Seconds, at most, between trouble with the connection and the next look."""
+_SHORTEST = 0.001
+"""Seconds; Redis would take less for ever."""
 
 
 def new_token() -> str:
@@ -41,19 +53,34 @@ class Lease:
         token: the holder's secret; not shown in the repr.
         ends_at: when it runs out unless it is prolonged, on the driver's monotonic clock; a plan knows no clock and
             leaves ``None``, a flow gives the earliest time that it can be.
+        fence: of a lock, a number that is greater than that of every lease before; 0 of a slot. Whatever is written
+            under the lock should be refused by its store once that has seen a greater one.
     """
 
     name: str
     token: str = field(repr=False)
     ends_at: float | None = field(default=None, compare=False)
+    fence: int = field(default=0, compare=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """What may be logged of the token: 64 bits of its SHA-256, by which `Lock.inspect` names a holder."""
+        return hashlib.sha256(self.token.encode()).hexdigest()[:16]
 
 
 @value
 class _Attempt:
-    """What an attempt found: whether it has the lock, and when in seconds the holder's lease is over (None: never)."""
+    """What an attempt found.
+
+    Parameters:
+        acquired: whether it has it.
+        over_in: seconds until the lease that is in the way is over; ``None`` for never.
+        fence: of a lock that was acquired.
+    """
 
     acquired: bool
     over_in: float | None
+    fence: int
 
 
 class Held:
@@ -107,11 +134,18 @@ class Leasable(ABC):
     """What it is, for messages."""
     name: str
     _ttl_ms: int
-    _retry_ms: int
+
+    @property
+    @abstractmethod
+    def wake_key(self) -> str:
+        """The list on which those who wait are woken, one by one."""
 
     @abstractmethod
-    def _acquisition(self, token: str) -> Command:
-        """Give the command that takes it; answered with ``{1 or 0, milliseconds that the others' lease has left}``."""
+    def _acquisition(self, token: str, wait_ms: int) -> Command:
+        """Give the command that takes it, or waits in line for so long.
+
+        It is answered with ``{1 or 0, milliseconds that the lease which is in the way has left, fence}``.
+        """
 
     @abstractmethod
     def _extension(self, token: str, ttl_ms: int) -> Command:
@@ -139,7 +173,9 @@ class Leasable(ABC):
             ConfigurationError: an empty token.
         """
         lease = self._lease(token)
-        return self._attempt(lease).map(lambda attempt: lease if attempt.acquired else None)
+        return self._attempt(lease, 0).map(
+            lambda attempt: replace(lease, fence=attempt.fence) if attempt.acquired else None
+        )
 
     def extend(self, lease: Lease, ttl: Duration | None = None) -> Plan[bool]:
         """Let a lease run for its TTL from now; one that ran out stays gone.
@@ -179,17 +215,18 @@ class Leasable(ABC):
     ) -> Steps[Lease | None]:
         """Take it, waiting until it is free.
 
-        Looks again after a random time of at most `retry_every`, at the moment that the holder's lease ends, and once
-        more at the end of the wait. If anything interrupts it, what it may have is given
-        back.
+        It asks, and sleeps until it is woken: who gives it back wakes one of those who wait. It also wakes by itself
+        when the lease of a holder that may be dead is over, once in a while, and at the end of the wait. If anything
+        interrupts it, what it may have is given back, and a wake-up goes to the next.
 
         Parameters:
             wait: seconds, or a timedelta; 0 tries once, ``None`` waits for as long as it takes.
             token: who asks; a new one where none is given.
-            chance: random numbers from 0 to 1, for the time between two looks.
+            chance: random numbers from 0 to 1, so that not all wake at once by themselves.
 
         Returns:
-            A flow that gives the lease, or ``None`` when the wait was over; one round trip for each look.
+            A flow that gives the lease, or ``None`` when the wait was over; one round trip where it is free, two more
+            each time that it waits.
 
         Raises:
             ConfigurationError: a wait that is not allowed, or an empty token.
@@ -198,21 +235,33 @@ class Leasable(ABC):
         lease = self._lease(token)
         # Before the first attempt: its answer may be lost to a cancellation when Redis has already given it to us.
         yield from Defer(self.release(lease), on_error_only=True)
-        started = asked_at = yield from Now()
+        now = yield from Now()
+        ends_at = math.inf if wait_seconds is None else now + wait_seconds
         while True:
-            attempt = yield from self._attempt(lease)
+            asked_at = now
+            attempt = yield from self._attempt(lease, _IN_LINE_MS if now < ends_at else 0)
             if attempt.acquired:
-                return replace(lease, ends_at=asked_at + self.ttl_seconds)
-            pause = self._retry_ms / 1000 * (0.5 + chance() / 2)
+                return replace(lease, ends_at=asked_at + self.ttl_seconds, fence=attempt.fence)
+            if now >= ends_at:
+                return None
+            now = yield from Now()
+            pause = _LOOK_EVERY * (0.9 + chance() / 10)
             if attempt.over_in is not None:
-                pause = min(pause, attempt.over_in)
-            if wait_seconds is not None:
-                left = started + wait_seconds - (yield from Now())
-                if left <= 0:
-                    return None
-                pause = min(pause, left)
-            yield from Sleep(pause)
-            asked_at = yield from Now()
+                pause = min(pause, attempt.over_in + chance() * _APART)
+            yield from self._sleep(min(pause, ends_at - now), chance)
+            now = yield from Now()
+
+    def _sleep(self, seconds: float, chance: Callable[[], float]) -> Steps[None]:
+        if seconds < _SHORTEST:
+            yield from Sleep(seconds)
+            return
+        blocking = round(seconds, 3)
+        wait = Plan(f"{self.word}.wait", (Command(("BLPOP", self.wake_key, blocking)),), _woken, blocks_for=blocking)
+        try:
+            yield from wait
+        except (Unreachable, OutcomeUnknown):
+            # Perhaps we were woken: a look is due. Not at once, as there may be trouble.
+            yield from Sleep(min(seconds, _AFTER_TROUBLE * chance()))
 
     @flow
     def keep(self, held: Held, *, chance: Callable[[], float] = random.random) -> Steps[None]:
@@ -266,14 +315,20 @@ class Leasable(ABC):
             raise ConfigurationError("token must be a text of at least one character, all of them ASCII")
         return Lease(self.name, token)
 
-    def _attempt(self, lease: Lease) -> Plan[_Attempt]:
-        return Plan(f"{self.word}.acquire", (self._acquisition(lease.token),), _attempted, Effect.IDEMPOTENT)
+    def _attempt(self, lease: Lease, wait_ms: int) -> Plan[_Attempt]:
+        command = self._acquisition(lease.token, wait_ms)
+        return Plan(f"{self.word}.acquire", (command,), _attempted, Effect.IDEMPOTENT)
 
 
 def _attempted(answers: Sequence[Reply]) -> _Attempt:
-    acquired, milliseconds = replies.integers(answers[0], 2)
+    acquired, milliseconds, fence = replies.integers(answers[0], 3)
     # What is left is rounded down, to nothing in the last millisecond: a waiter that slept for just so long would spin.
-    return _Attempt(acquired == 1, None if milliseconds < 0 else (milliseconds + 1) / 1000)
+    return _Attempt(acquired == 1, None if milliseconds < 0 else (milliseconds + 1) / 1000, fence)
+
+
+def _woken(answers: Sequence[Reply]) -> None:
+    if answers[0] is not None:
+        replies.array(answers[0], 2)
 
 
 def _done(answers: Sequence[Reply]) -> bool:

@@ -5,26 +5,58 @@ was lost succeeds; a lease that ran out is never prolonged; whatever ends an acq
 holds nothing afterwards. What a lease cannot promise: a holder that is stopped for longer than its lease does not know
 it.
 
-Keys: ``lock:{NAME}``, a string, the holder's token, expiring with the lease.
+Each lease has a fence, a number that only grows: the server's time in microseconds, or one more than the last. It grows
+through expiry, a restart and a fail-over too, unless the server's clock is put back meanwhile.
+
+Keys: ``lock:{NAME}``, a string, the holder's token, expiring with the lease; ``lock:{NAME}:fence``, a string, the last
+fence, for a day; ``lock:{NAME}:waiting``, a sorted set, and ``lock:{NAME}:wake``, a list, while somebody waits.
 
 Source: https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/, the single-instance form.
 """
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import re
+import string
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 
-from redis_patterns_core import validate
+from redis_patterns_core import replies, validate
+from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.keys import key
 from redis_patterns_core.leases import Leasable
-from redis_patterns_core.plan import Command, Script
+from redis_patterns_core.plan import Command, Effect, Plan, Script
+from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
+from redis_patterns_core.value import value
 
-__all__ = ["Lock"]
+__all__ = ["Holder", "Lock", "NamedByCall"]
 
 _ACQUIRE = Script.load("lock_acquire")
 _EXTEND = Script.load("lock_extend")
 _RELEASE = Script.load("lock_release")
+_INSPECT = Script.load("lock_inspect")
+
+
+@value
+class Holder:
+    """Who holds a lock.
+
+    Parameters:
+        fingerprint: of the holder's token, which itself is not shown; the same as its `Lease.fingerprint`.
+        since: when it was acquired, in seconds since the epoch by the server's clock; ``None`` where that is not known.
+        ends_in: seconds until the lease is over unless it is prolonged; ``None`` for never.
+        fence: the lease's.
+        waiting: how many wait.
+    """
+
+    fingerprint: str
+    since: float | None
+    ends_in: float | None
+    fence: int
+    waiting: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +69,7 @@ class Lock(Leasable):
     Parameters:
         name: what is locked, such as ``order:123``.
         ttl: how long a lease runs unless it is prolonged, in seconds or as a timedelta, 1 ms or more.
-        retry_every: how long a waiting caller sleeps at most before it looks again, in seconds or as a timedelta.
-        namespace: a prefix of the key.
+        namespace: a prefix of the keys.
 
     Raises:
         ConfigurationError: an empty name, or a duration that is not allowed.
@@ -47,12 +78,13 @@ class Lock(Leasable):
     name: str
     _: KW_ONLY
     ttl: Duration = 10
-    retry_every: Duration = 0.1
     namespace: str = ""
     key: str = field(init=False, repr=False, compare=False)
     """The string that holds the token of whoever has the lock."""
     _ttl_ms: int = field(init=False, repr=False, compare=False)
-    _retry_ms: int = field(init=False, repr=False, compare=False)
+    _fence_key: str = field(init=False, repr=False, compare=False)
+    _waiting_key: str = field(init=False, repr=False, compare=False)
+    _wake_key: str = field(init=False, repr=False, compare=False)
 
     word = "lock"
 
@@ -61,13 +93,83 @@ class Lock(Leasable):
         validate.namespace(self.namespace)
         object.__setattr__(self, "key", key("lock", self.name, namespace=self.namespace))
         object.__setattr__(self, "_ttl_ms", validate.milliseconds("ttl", self.ttl))
-        object.__setattr__(self, "_retry_ms", validate.milliseconds("retry_every", self.retry_every))
+        for part in ("fence", "waiting", "wake"):
+            made = key("lock", self.name, part=part, namespace=self.namespace)
+            object.__setattr__(self, f"_{part}_key", made)
 
-    def _acquisition(self, token: str) -> Command:
-        return _ACQUIRE((self.key,), token, self._ttl_ms)
+    @property
+    def wake_key(self) -> str:
+        """The list on which those who wait are woken, one by one."""
+        return self._wake_key
+
+    def inspect(self) -> Plan[Holder | None]:
+        """Tell who holds the lock, and how many wait for it. One round trip.
+
+        Returns:
+            A plan that gives ``None`` where it is free.
+        """
+        command = _INSPECT((self.key, self._fence_key, self._waiting_key))
+        return Plan("lock.inspect", (command,), _holder, Effect.READS)
+
+    def _acquisition(self, token: str, wait_ms: int) -> Command:
+        keys = (self.key, self._fence_key, self._waiting_key, self._wake_key)
+        return _ACQUIRE(keys, token, self._ttl_ms, wait_ms)
 
     def _extension(self, token: str, ttl_ms: int) -> Command:
         return _EXTEND((self.key,), token, ttl_ms)
 
     def _freeing(self, token: str) -> Command:
-        return _RELEASE((self.key,), token)
+        return _RELEASE((self.key, self._waiting_key, self._wake_key), token)
+
+
+class NamedByCall:
+    """Makes the lock of each call of a function.
+
+    Parameters:
+        function: whose calls.
+        name: the lock's, with parameters of the function in braces.
+        ttl, namespace: as for `Lock`.
+
+    Raises:
+        ConfigurationError: braces that are no parameter, or a value that `Lock` does not take.
+    """
+
+    def __init__(self, function: Callable[..., object], name: str, *, ttl: Duration, namespace: str) -> None:
+        self._signature = inspect.signature(function)
+        self._name = validate.text("name", name)
+        self._ttl = ttl
+        self._namespace = namespace
+        try:
+            fields = [field for _, field, _, _ in string.Formatter().parse(name) if field is not None]
+        except ValueError as error:
+            raise ConfigurationError(f"name must be text with parameters in braces, not {name!r}: {error}") from None
+        for wanted in fields:
+            if re.split(r"[.\[]", wanted)[0] not in self._signature.parameters:
+                raise ConfigurationError(f"name must have parameters of the function in braces, unlike {wanted!r}")
+        Lock(name, ttl=ttl, namespace=namespace)  # checked now, not at the first call
+
+    def lock(self, args: Sequence[object], kwargs: Mapping[str, object]) -> Lock:
+        """Give the lock of a call.
+
+        Raises:
+            TypeError: the function does not take these arguments.
+            ConfigurationError: they make no name.
+        """
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return Lock(self._name.format(**bound.arguments), ttl=self._ttl, namespace=self._namespace)
+
+
+def _holder(answers: Sequence[Reply]) -> Holder | None:
+    token, left, fence, waiting = replies.array(answers[0], 4)
+    held_by = replies.text(token)
+    if not held_by:
+        return None
+    milliseconds, number = replies.integer(left), replies.integer(fence)
+    return Holder(
+        hashlib.sha256(held_by.encode()).hexdigest()[:16],
+        number / 1_000_000 if number else None,
+        None if milliseconds < 0 else milliseconds / 1000,
+        number,
+        replies.integer(waiting),
+    )

@@ -3,7 +3,8 @@
 Promises: counting and taking are one step in Redis, by Redis' clock; a slot whose holder died is free when its lease
 runs out, each on its own; a repeated call whose first answer was lost takes no second slot.
 
-Keys: ``slots:{ID}:NAME``, a sorted set of the holders' tokens by when their leases end, expiring with the last of them.
+Keys: ``slots:{ID}:held:NAME``, a sorted set of the holders' tokens by when their leases end, expiring with the last of
+them; ``slots:{ID}:waiting:NAME``, a sorted set, and ``slots:{ID}:wake:NAME``, a list, while somebody waits.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ class ConcurrencyLimit:
         name: what is limited, such as ``exports``.
         limit: how many at once, 1 or more.
         ttl: how long a lease runs unless it is prolonged, in seconds or as a timedelta, 1 ms or more.
-        retry_every: how often a waiter looks again at the most, in seconds or as a timedelta, 1 ms or more.
         namespace: a prefix of the keys.
 
     Raises:
@@ -48,19 +48,18 @@ class ConcurrencyLimit:
     _: KW_ONLY
     limit: int
     ttl: Duration = 10
-    retry_every: Duration = 0.1
     namespace: str = ""
-    _keys: Keys = field(init=False, repr=False, compare=False)
+    _keys: tuple[Keys, Keys, Keys] = field(init=False, repr=False, compare=False)
     _ttl_ms: int = field(init=False, repr=False, compare=False)
-    _retry_ms: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         validate.text("name", self.name)
         validate.namespace(self.namespace)
         validate.integer("limit", self.limit, least=1)
-        object.__setattr__(self, "_keys", Keys("slots", part=self.name, namespace=self.namespace))
+        parts = [f"{part}:{self.name}" for part in ("held", "waiting", "wake")]
+        keys = tuple([Keys("slots", part=part, namespace=self.namespace) for part in parts])
+        object.__setattr__(self, "_keys", keys)
         object.__setattr__(self, "_ttl_ms", validate.milliseconds("ttl", self.ttl))
-        object.__setattr__(self, "_retry_ms", validate.milliseconds("retry_every", self.retry_every))
 
     def slot(self, id: str) -> Slot:
         """Give what is to be held for `id`, as in ``with driver.hold(exports.slot("ann"), wait=0)``.
@@ -68,7 +67,9 @@ class ConcurrencyLimit:
         Raises:
             ConfigurationError: an id that is not allowed.
         """
-        return Slot(self.name, self.key(id), self.limit, self._ttl_ms, self._retry_ms)
+        validate.text("id", id)
+        held, waiting, wake = self._keys
+        return Slot(self.name, held(id), self.limit, waiting(id), wake(id), self._ttl_ms)
 
     def count(self, id: str) -> Plan[int]:
         """Tell how many slots of `id` are held. One round trip.
@@ -84,7 +85,7 @@ class ConcurrencyLimit:
         Raises:
             ConfigurationError: an id that is not allowed.
         """
-        return self._keys(validate.text("id", id))
+        return self._keys[0](validate.text("id", id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,26 +94,33 @@ class Slot(Leasable):
 
     Parameters:
         name: of the limit.
-        key: of the id, which is not shown.
+        key: of those who hold one; none of the keys is shown, as they have the id in them.
         limit: how many there are.
+        waiting_key: of those who wait.
     """
 
     name: str
     key: str = field(repr=False)
     limit: int
+    waiting_key: str = field(repr=False)
+    _wake_key: str = field(repr=False)
     _ttl_ms: int = field(repr=False)
-    _retry_ms: int = field(repr=False)
 
     word = "slot"
 
-    def _acquisition(self, token: str) -> Command:
-        return _ACQUIRE((self.key,), token, self._ttl_ms, self.limit)
+    @property
+    def wake_key(self) -> str:
+        """The list on which those who wait are woken, one by one."""
+        return self._wake_key
+
+    def _acquisition(self, token: str, wait_ms: int) -> Command:
+        return _ACQUIRE((self.key, self.waiting_key, self.wake_key), token, self._ttl_ms, self.limit, wait_ms)
 
     def _extension(self, token: str, ttl_ms: int) -> Command:
         return _EXTEND((self.key,), token, ttl_ms)
 
     def _freeing(self, token: str) -> Command:
-        return _RELEASE((self.key,), token)
+        return _RELEASE((self.key, self.waiting_key, self.wake_key), token)
 
 
 def _integer(answers: Sequence[Reply]) -> int:

@@ -31,6 +31,7 @@ from redis_patterns_core.errors import (
 )
 from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps, Within
 from redis_patterns_core.leases import Held, Leasable
+from redis_patterns_core.locks import NamedByCall
 from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.rate_limits import Limiter
 from redis_patterns_core.replies import Reply
@@ -210,6 +211,35 @@ class AsyncDriver(ABC):
             self._report(lock.release(lease), DeadlineExceeded(f"not over within {_CLEAN_UP_FOR:g} s"))
         if lost:
             raise LockLost(f"{lock.word} {lock.name!r} ran out or was taken away while it was held")
+
+    def locked(
+        self, name: str, *, ttl: Duration = 10, wait: Duration | None = 5, namespace: str = ""
+    ) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Coroutine[Any, Any, T]]]:
+        """Make a decorator of coroutine functions: each call runs under a lock.
+
+        Parameters:
+            name: of the lock, with the function's parameters in braces, such as ``order:{id}``.
+            ttl, namespace: as for `Lock`.
+            wait: as for `hold`, whose errors calling raises too.
+
+        Raises:
+            ConfigurationError: a name with braces that are no parameter, a duration that is not allowed, or a
+                function that is no coroutine function.
+        """
+
+        def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+            if not inspect.iscoroutinefunction(function):
+                raise ConfigurationError("function must be a coroutine function; the sync driver is for others")
+            named = NamedByCall(function, name, ttl=ttl, namespace=namespace)
+
+            @functools.wraps(function)
+            async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+                async with self.hold(named.lock(args, kwargs), wait=wait):
+                    return await function(*args, **kwargs)
+
+            return call
+
+        return decorate
 
     # Apart, or a type checker would take the decorated function's parameters from a key that has none.
     @overload

@@ -52,6 +52,7 @@ from redis_patterns_core.errors import (
 )
 from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps, Within
 from redis_patterns_core.leases import Held, Leasable
+from redis_patterns_core.locks import NamedByCall
 from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.rate_limits import Limiter
 from redis_patterns_core.replies import Reply
@@ -270,6 +271,37 @@ class Driver:
             self._report(lock.release(lease), error)  # it was held while the block ran, and ends with its lease
         if lost:
             raise LockLost(f"{lock.word} {lock.name!r} ran out or was taken away while it was held")
+
+    def locked(
+        self, name: str, *, ttl: Duration = 10, wait: Duration | None = 5, namespace: str = ""
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+        """Make a decorator of functions: each call runs under a lock.
+
+        Parameters:
+            name: of the lock, with the function's parameters in braces, such as ``order:{id}``.
+            ttl, namespace: as for `Lock`.
+            wait: as for `hold`, whose errors calling raises too.
+
+        Raises:
+            ConfigurationError: a name with braces that are no parameter, a duration that is not allowed, or a
+                coroutine function, which the drivers of asyncio and trio are for.
+        """
+
+        def decorate(function: Callable[P, T]) -> Callable[P, T]:
+            if inspect.iscoroutinefunction(function):
+                raise ConfigurationError(
+                    f"function must not be a coroutine function: the sync driver cannot await {function.__qualname__}"
+                )
+            named = NamedByCall(function, name, ttl=ttl, namespace=namespace)
+
+            @functools.wraps(function)
+            def call(*args: P.args, **kwargs: P.kwargs) -> T:
+                with self.hold(named.lock(args, kwargs), wait=wait):
+                    return function(*args, **kwargs)
+
+            return call
+
+        return decorate
 
     # Apart, or a type checker would take the decorated function's parameters from a key that has none.
     @overload

@@ -128,12 +128,14 @@ class Fake:
             case "ZREMRANGEBYSCORE", [key, "-inf", high]:
                 left = {member: score for member, score in self.sets.get(key, {}).items() if score > float(high)}
                 self.sets[key] = left
+                self._drop_if_empty(key)
                 return 1
             case "ZREM", [key, member]:
-                del self.sets[key][member]
-                if not self.sets[key]:
-                    del self.sets[key], self.expiry[key]
-                return 1
+                score = self.sets.get(key, {}).pop(member, None)
+                self._drop_if_empty(key)
+                return int(score is not None)
+            case "ZCARD", [key]:
+                return len(self.sets.get(key, {}))
             case "ZADD", [key, score, member]:
                 self.sets.setdefault(key, {})[member] = float(score)
                 return 1
@@ -144,7 +146,8 @@ class Fake:
                 return 1
             case "DEL", [key]:
                 self.expiry.pop(key, None)
-                return int((self.strings.pop(key, None) or self.lists.pop(key, None)) is not None)
+                found = [kind.pop(key, None) for kind in (self.strings, self.lists, self.sets)]
+                return int(found != [None, None, None])
             case _:
                 raise AssertionError(f"a script called {name} {args}")
 
@@ -161,6 +164,11 @@ class Fake:
         least = float(low.removeprefix("("))
         items = sorted(self.sets.get(key, {}).items(), key=lambda item: (item[1], item[0]))
         return [(member, score) for member, score in items if score > least]
+
+    def _drop_if_empty(self, key: str) -> None:
+        if not self.sets.get(key):
+            self.sets.pop(key, None)
+            self.expiry.pop(key, None)
 
     def _flat(self, items: list[tuple[str, float]]) -> Any:
         return self.lua.table_from([word.encode() for member, score in items for word in (member, _shown(score))])

@@ -1,28 +1,44 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from redis_patterns import (
+    Command,
     CommandFailed,
     ConfigurationError,
     DecodeError,
     Effect,
     Held,
+    Holder,
     Lease,
     Lock,
     LockLost,
     OutcomeUnknown,
+    Plan,
     Unreachable,
     new_token,
 )
-from tests.core.stepping import play
+from redis_patterns.testing import Dry
+from redis_patterns_core.locks import NamedByCall
 
-LOCK = Lock("x", ttl=9, retry_every=0.2)
-OURS = [[1, 9000]]
+LOCK = Lock("x", ttl=9)
+FENCE = 1_700_000_000_000_000
+OURS: Any = [1, 9000, FENCE]
 
 
-def taken(milliseconds: int) -> list[object]:
-    return [[0, milliseconds]]
+def taken(milliseconds: int) -> Any:
+    return [0, milliseconds, 0]
+
+
+def waits(seconds: float) -> Plan[None]:
+    """Give the plan that waits to be woken for so long."""
+    return Plan("lock.wait", (Command(("BLPOP", "lock:{x}:wake", seconds)),), lambda _: None, blocks_for=seconds)
+
+
+def waiting(wait: float | None = None, chance: float = 0.0) -> Dry[Lease | None]:
+    return Dry(LOCK.wait_for(wait, token="t", chance=lambda: chance), now=100.0)
 
 
 class Clock:
@@ -35,20 +51,23 @@ class Clock:
 
 def test_acquire_gives_a_lease_or_nothing() -> None:
     """A free lock gives a lease with the token, a taken one nothing."""
-    assert LOCK.acquire("t").parse(OURS) == Lease("x", "t")
-    assert LOCK.acquire("t").parse(taken(5)) is None
+    lease = LOCK.acquire("t").parse([OURS])
+    assert lease == Lease("x", "t")
+    assert lease is not None
+    assert lease.fence == FENCE
+    assert LOCK.acquire("t").parse([taken(5)]) is None
 
 
 def test_tokens_are_made_for_each_acquisition() -> None:
     """Two acquisitions never share a token, and a token has 128 bits."""
-    tokens = {str(LOCK.acquire().commands[0].args[4]) for _ in range(100)} | {new_token() for _ in range(100)}
+    tokens = {str(LOCK.acquire().commands[0].args[7]) for _ in range(100)} | {new_token() for _ in range(100)}
     assert len(tokens) == 200
     assert all(len(token) == 32 and int(token, 16) >= 0 for token in tokens)
 
 
-@pytest.mark.parametrize("reply", [None, 1, [1], [1, 2, 3], [b"1", 2], b"1"])
+@pytest.mark.parametrize("reply", [None, 1, [1], [1, 2], [b"1", 2, 3], b"1"])
 def test_a_malformed_answer_is_a_decode_error(reply: object) -> None:
-    """What is not two integers is no answer of the acquire script."""
+    """What is not three integers is no answer of the acquire script."""
     with pytest.raises(DecodeError):
         LOCK.acquire("t").parse([reply])
 
@@ -61,71 +80,99 @@ def test_extend_and_release_tell_whether_it_was_held(reply: int, done: bool) -> 
 
 
 def test_wait_for_takes_a_free_lock_at_once() -> None:
-    """One look is enough; its undoing was registered before; the lease ends a TTL after it was asked for."""
-    played = play(LOCK.wait_for(5, token="t"), [OURS], step_time=0.25)
-    assert played.trace == ["defer lock.release on error", "lock.acquire"]
-    assert played.result == Lease("x", "t")
-    assert played.result is not None
-    assert played.result.ends_at == 109.0
-    assert played.deferred[0].plan.commands[0].args[-1] == "t"
+    """One look is enough; the lease ends a TTL after it was asked for, and knows its fence."""
+    dry = waiting(5)
+    dry.expect("lock.acquire").advance(0.25).answer(OURS)
+    lease = dry.result
+    assert lease is not None
+    assert (lease.ends_at, lease.fence) == (109.0, FENCE)
 
 
 def test_the_lease_of_a_waited_lock_ends_by_the_last_look() -> None:
     """The end of a lease is counted from the look that got it, not from the beginning of the wait."""
-    played = play(LOCK.wait_for(5, token="t", chance=lambda: 1.0), [taken(5000), taken(5000), OURS], step_time=0.1)
-    assert played.slept == [0.2, 0.2]
-    assert played.result is not None
-    assert played.result.ends_at == pytest.approx(100 + 2 * 0.3 + 9)
+    dry = waiting(60)
+    dry.expect("lock.acquire").answer(taken(5000))
+    dry.expect(waits(5.001)).advance(3).answer([b"lock:{x}:wake", b"1"])
+    dry.expect("lock.acquire").advance(0.1).answer(OURS)
+    assert dry.result is not None
+    assert dry.result.ends_at == 112.0
 
 
 def test_wait_zero_looks_once() -> None:
-    """Without a wait, a taken lock gives nothing after one look and no sleep."""
-    played = play(LOCK.wait_for(0), [taken(5000)])
-    assert (played.result, played.slept, played.trace[1:]) == (None, [], ["lock.acquire"])
+    """Without a wait, a taken lock gives nothing after one look, and nobody stands in line."""
+    dry = waiting(0)
+    dry.expect(Plan("lock.acquire", LOCK.acquire("t").commands, len, Effect.IDEMPOTENT)).answer(taken(5000))
+    assert dry.result is None
 
 
-def test_the_last_look_is_at_the_end_of_the_wait() -> None:
-    """A wait shorter than the pause between looks still ends with a look, so a lock that came free is taken."""
-    played = play(LOCK.wait_for(0.05), [taken(5000), OURS])
-    assert played.slept == [pytest.approx(0.05)]
-    assert played.result is not None
+def test_who_waits_stands_in_line_until_the_last_look() -> None:
+    """A look says for how long one may wait, longer than until the next one; the last says that one does not."""
+    dry = waiting(5)
+    lines: list[object] = []
+    for pause in (5.0, 0.0):
+        step = dry.expect("lock.acquire")._step
+        assert isinstance(step, Plan)
+        lines.append(step.commands[0].args[-1])
+        dry.answer(taken(20_000))
+        if pause:
+            dry.expect(waits(pause)).advance(pause).answer(None)
+    assert lines == [15_000, 0]
+    assert dry.result is None
 
 
-def test_a_wait_that_ends_gives_nothing() -> None:
-    """After the deadline there is no further look."""
-    played = play(LOCK.wait_for(0.3, chance=lambda: 1.0), [taken(5000), taken(5000), taken(5000)])
-    assert played.slept == [pytest.approx(0.2), pytest.approx(0.1)]
-    assert (played.result, played.error) == (None, None)
+@pytest.mark.parametrize(
+    ("left", "chance", "pause"),
+    [
+        (5000, 0.0, 5.001),
+        (5000, 1.0, 5.011),  # not all at once
+        (30, 0.0, 0.031),
+        (0, 0.0, 0.001),  # less than a millisecond is left: no reason to ask without a pause
+        (60_000, 0.0, 9.0),  # should a wake-up have been lost
+        (60_000, 1.0, 10.0),
+        (-1, 0.0, 9.0),  # a key that somebody stored without a TTL
+    ],
+)
+def test_how_long_one_waits_to_be_woken(left: int, chance: float, pause: float) -> None:
+    """Until the holder's lease is over, and no longer than a bound."""
+    waiting(None, chance).expect("lock.acquire").answer(taken(left)).expect(waits(pause))
 
 
-def test_a_look_is_due_when_the_holders_lease_ends() -> None:
-    """A crashed holder's lock is looked at when it runs out, not a whole pause later."""
-    played = play(LOCK.wait_for(None, chance=lambda: 1.0), [taken(30), OURS])
-    assert played.slept == [0.031]
+@pytest.mark.parametrize("error", [OutcomeUnknown("lock.wait", "lost"), Unreachable("lock.wait", "gone")])
+def test_a_wait_that_is_lost_is_a_look_that_is_due(error: Exception) -> None:
+    """The wake-up may have been in what was lost."""
+    dry = waiting(60, chance=0.5)
+    dry.expect("lock.acquire").answer(taken(5000)).expect(waits(5.006)).fail(error)
+    dry.sleep(0.05).expect("lock.acquire").answer(OURS)
+    assert dry.result is not None
 
 
-def test_a_waiter_sleeps_through_the_last_millisecond_of_a_lease() -> None:
-    """Redis says that 0 ms are left as long as less than one is: that is no reason to ask it without a pause."""
-    assert play(LOCK.wait_for(None), [taken(0), taken(0), OURS]).slept == [0.001, 0.001]
+def test_a_wait_too_short_for_redis_is_slept() -> None:
+    """To be blocked for less than a millisecond would be for ever."""
+    dry = waiting(5)
+    dry.expect("lock.acquire").advance(4.9995).answer(taken(5000))
+    dry.sleep().expect("lock.acquire").answer(taken(4000))
+    assert dry.result is None
 
 
-def test_a_lock_without_expiry_is_looked_at_at_the_usual_pace() -> None:
-    """A key that somebody stored without a TTL does not make the waiter spin."""
-    assert play(LOCK.wait_for(None, chance=lambda: 0.0), [taken(-1), OURS]).slept == [0.1]
+def test_what_interrupts_a_wait_gives_back_and_wakes_the_next() -> None:
+    """A cancellation, and an error of a look, have the release run."""
+    dry = waiting()
+    dry.expect("lock.acquire").answer(taken(5000)).expect("lock.wait").cancel()
+    dry.expect("lock.release").answer(0)
+    assert dry.over
+    dry = waiting()
+    dry.expect("lock.acquire").fail(OutcomeUnknown("lock.acquire", "reset")).expect("lock.release").answer(0)
+    with pytest.raises(OutcomeUnknown):
+        _ = dry.result
 
 
-@pytest.mark.parametrize(("chance", "pause"), [(0.0, 0.1), (1.0, 0.2)])
-def test_pauses_are_random_between_half_and_all_of_retry_every(chance: float, pause: float) -> None:
-    """Waiters do not look in step."""
-    assert play(LOCK.wait_for(None, chance=lambda: chance), [taken(5000), OURS]).slept == [pytest.approx(pause)]
-
-
-def test_an_error_of_a_look_ends_the_wait_and_leaves_the_undoing_registered() -> None:
-    """Trouble reaches the caller, and the driver has the release to run."""
-    trouble = OutcomeUnknown("lock.acquire", "reset")
-    played = play(LOCK.wait_for(5, token="t"), [trouble])
-    assert played.error is trouble
-    assert [defer.plan.name for defer in played.deferred if defer.on_error_only] == ["lock.release"]
+def test_what_is_told_of_a_holder() -> None:
+    """Who, since when, for how long, and how many wait; never the token."""
+    lease = Lease("x", "s3cret")
+    assert LOCK.inspect().parse([[b"s3cret", 1500, FENCE, 3]]) == Holder(lease.fingerprint, FENCE / 1e6, 1.5, FENCE, 3)
+    assert LOCK.inspect().parse([[b"s3cret", -1, 0, 0]]) == Holder(lease.fingerprint, None, None, 0, 0)
+    assert LOCK.inspect().parse([[b"", 0, 0, 0]]) is None
+    assert "s3cret" not in lease.fingerprint
 
 
 def held(clock: Clock, ends_at: float | None = 109.0) -> Held:
@@ -162,17 +209,15 @@ def test_what_is_printed_of_a_lease_has_no_token() -> None:
 def test_keep_renews_at_a_third_of_the_ttl() -> None:
     """Each renewal is asked after 0.9 to 1 times a third of the TTL, and counts from when it was asked."""
     lease = held(Clock())
-    ends: list[float] = []
-
-    def renewed(now: float) -> list[object]:
-        ends.append(lease.ends_at)
-        return [1] if len(ends) < 3 else [0]
-
-    played = play(LOCK.keep(lease, chance=lambda: 1.0), [renewed] * 3, step_time=0.5)
-    assert played.slept == [pytest.approx(3.0)] * 3
-    assert ends == [109.0, pytest.approx(112.0), pytest.approx(115.5)]
+    dry = Dry(LOCK.keep(lease, chance=lambda: 1.0), now=100.0)
+    dry.sleep(3).expect("lock.extend").advance(0.5).answer(1)
+    assert lease.ends_at == pytest.approx(112.0)
+    dry.sleep(3).expect("lock.extend").advance(0.5).answer(1)
+    assert lease.ends_at == pytest.approx(115.5)
+    dry.sleep(3).expect("lock.extend").answer(0)
+    assert dry.over
     assert lease.lost
-    assert play(LOCK.keep(held(Clock()), chance=lambda: 0.0), [[0]]).slept == [pytest.approx(2.7)]
+    Dry(LOCK.keep(held(Clock()), chance=lambda: 0.0)).sleep(2.7)
 
 
 @pytest.mark.parametrize(
@@ -182,8 +227,10 @@ def test_keep_renews_at_a_third_of_the_ttl() -> None:
 def test_keep_takes_trouble_for_no_loss(trouble: Exception) -> None:
     """After an error it tries again ten times as often, and goes on as before when that helped."""
     lease = held(Clock())
-    played = play(LOCK.keep(lease, chance=lambda: 1.0), [trouble, trouble, [1], [0]])
-    assert played.slept == pytest.approx([3.0, 0.3, 0.3, 3.0])
+    dry = Dry(LOCK.keep(lease, chance=lambda: 1.0), now=100.0)
+    dry.sleep(3).expect("lock.extend").fail(trouble).sleep(0.3).expect("lock.extend").fail(trouble)
+    dry.sleep(0.3).expect("lock.extend").answer(1).sleep(3).expect("lock.extend").answer(0)
+    assert dry.over
 
 
 def test_keep_ends_when_the_lease_is_over() -> None:
@@ -191,12 +238,11 @@ def test_keep_ends_when_the_lease_is_over() -> None:
     clock = Clock()
     lease = held(clock)
 
-    def too_late(_: float) -> Exception:
-        clock.now = 110.0
-        return Unreachable("lock.extend", "refused")
-
-    played = play(LOCK.keep(lease, chance=lambda: 1.0), [too_late])
-    assert played.trace[-1] == "sleep 0.3"
+    dry = Dry(LOCK.keep(lease, chance=lambda: 1.0))
+    dry.sleep(3).expect("lock.extend")
+    clock.now = 110.0
+    dry.fail(Unreachable("lock.extend", "refused")).sleep(0.3)
+    assert dry.over
     assert lease.lost
 
 
@@ -205,14 +251,15 @@ def test_give_back_sends_once_first() -> None:
     lease = Lease("x", "t")
     first = next(LOCK.give_back(lease).steps())
     assert getattr(first, "effect", None) is Effect.ONCE
-    assert play(LOCK.give_back(lease), [[1]]).result is True
-    assert play(LOCK.give_back(lease), [[0]]).result is False
+    assert Dry(LOCK.give_back(lease)).expect("lock.release").answer(1).result is True
+    assert Dry(LOCK.give_back(lease)).expect("lock.release").answer(0).result is False
 
 
 def test_give_back_takes_a_lost_answer_for_no_loss() -> None:
     """After a lost answer it releases again; "not held" then means nothing."""
-    played = play(LOCK.give_back(Lease("x", "t")), [OutcomeUnknown("lock.release", "reset"), [0]])
-    assert (played.result, played.trace) == (True, ["lock.release", "lock.release"])
+    dry = Dry(LOCK.give_back(Lease("x", "t")))
+    dry.expect("lock.release").fail(OutcomeUnknown("lock.release", "reset")).expect("lock.release").answer(0)
+    assert dry.result is True
 
 
 @pytest.mark.parametrize("token", ["", 7, b"t", "ä"])
@@ -221,3 +268,36 @@ def test_a_bad_token_is_refused_without_being_shown(token: object) -> None:
     with pytest.raises(ConfigurationError, match="token must be") as refusal:
         LOCK.acquire(token)  # type: ignore[arg-type]
     assert repr(token) not in str(refusal.value)
+
+
+def shipped(order: int, *, to: str = "here") -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [("order:{order}", "order:7"), ("{to}/{order:03}", "there/007"), ("all", "all"), ("{{x}}", "{x}")],
+)
+def test_locks_named_by_calls(name: str, made: str) -> None:
+    """By arguments, however they are given, and by defaults."""
+    named = NamedByCall(shipped, name, ttl=3, namespace="n")
+    assert named.lock((7,), {"to": "there"}) == named.lock((), {"to": "there", "order": 7})
+    assert named.lock((7,), {"to": "there"}) == Lock(made, ttl=3, namespace="n")
+    assert NamedByCall(shipped, "{to}", ttl=3, namespace="").lock((7,), {}).name == "here"
+    with pytest.raises(TypeError):
+        named.lock((), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "ttl", "message"),
+    [
+        ("{id}", 3, "unlike 'id'"),
+        ("{", 3, "in braces"),
+        ("{}", 3, "unlike ''"),
+        ("", 3, "name must"),
+        ("x", 0, "ttl must"),
+    ],
+)
+def test_names_that_no_call_can_make(name: str, ttl: float, message: str) -> None:
+    """Told when the function is decorated."""
+    with pytest.raises(ConfigurationError, match=message):
+        NamedByCall(shipped, name, ttl=ttl, namespace="")

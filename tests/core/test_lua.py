@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,22 +66,86 @@ def test_a_script_sets_no_global(name: str) -> None:
 def test_a_lock_is_its_tokens(version: str) -> None:
     """Taken once, again by the same token only; prolonged and freed by its holder only; never prolonged once gone."""
     redis, lock = Fake(version), Lock("x", ttl=2)
+
+    def holder() -> str | None:
+        return redis.strings.get("lock:{x}")
+
     ours, theirs = Lease("x", "ours"), Lease("x", "theirs")
     assert redis.run(lock.acquire("ours")) == ours
     assert redis.run(lock.acquire("theirs")) is None
     redis.now += 1_000_000
-    assert redis.reply(lock.acquire("theirs").commands[0]) == [0, 1000]
+    assert redis.reply(lock.acquire("theirs").commands[0]) == [0, 1000, 0]
     assert redis.run(lock.acquire("ours")) == ours
-    assert redis.reply(lock.acquire("theirs").commands[0]) == [0, 2000]
+    assert redis.reply(lock.acquire("theirs").commands[0]) == [0, 2000, 0]
     assert redis.run(lock.extend(theirs)) is False
     assert redis.run(lock.release(theirs)) is False
-    assert redis.strings == {"lock:{x}": "ours"}
+    assert holder() == "ours"
     assert redis.run(lock.extend(ours, 5)) is True
     assert redis.expiry["lock:{x}"] == redis.now + 5_000_000
     redis.now += 5_000_000
     assert redis.run(lock.extend(ours)) is False
-    assert redis.strings == {}
+    assert holder() is None
     assert redis.run(lock.acquire("theirs")) == theirs
     assert redis.run(lock.release(ours)) is False
     assert redis.run(lock.release(theirs)) is True
-    assert redis.strings == {}
+    assert holder() is None
+
+
+@pytest.mark.parametrize("version", sorted(RUNTIMES))
+def test_fences_only_grow(version: str) -> None:
+    """Within a microsecond, across expiry, by a clock that steps back, after a loss; asking again keeps one's own."""
+    redis, lock, seen = Fake(version), Lock("x", ttl=2), [0]
+
+    def acquire(token: str) -> int:
+        lease = redis.run(lock.acquire(token))
+        assert lease is not None
+        return int(lease.fence)
+
+    for number, step in enumerate([0, 0, 3_000_000, 0, -1_000_000, 0, 2_000_000]):
+        redis.now += step
+        redis.expire()
+        seen.append(acquire(f"t{number}"))
+        assert seen[-1] > seen[-2]
+        assert acquire(f"t{number}") == seen[-1]
+        if number == 5:
+            del redis.strings["lock:{x}:fence"]  # lost: the clock knows better
+        redis.run(lock.release(Lease("x", f"t{number}")))
+    redis.now += 200_000_000_000
+    redis.expire()
+    assert redis.expiry == {}, "nothing is left a day after the last lease"
+    assert acquire("later") > seen[-1]
+
+
+@pytest.mark.parametrize("version", sorted(RUNTIMES))
+def test_a_release_wakes_one_who_waits(version: str) -> None:
+    """Only where somebody waits, and only one; who gives up passes it on; who acquires leaves the line."""
+    redis, lock = Fake(version), Lock("x", ttl=2)
+
+    def look(token: str, wait: int = 15_000) -> Any:
+        return redis.reply(lock._acquisition(token, wait))
+
+    def waiting() -> int:
+        held = redis.run(lock.inspect())
+        return 0 if held is None else int(held.waiting)
+
+    redis.run(lock.acquire("a"))
+    redis.run(lock.release(Lease("x", "a")))
+    assert lock.wake_key not in redis.lists
+    assert look("a")[0] == 1
+    assert look("b")[0] == look("c")[0] == 0
+    assert waiting() == 2
+    redis.run(lock.release(Lease("x", "nobody")))
+    assert lock.wake_key not in redis.lists, "it is held"
+    for _ in range(2):
+        redis.run(lock.release(Lease("x", "a")))
+    assert redis.lists[lock.wake_key] == ["1"]
+    redis.lists.clear()  # b took it, and is cancelled
+    redis.run(lock.release(Lease("x", "b")))
+    assert redis.lists[lock.wake_key] == ["1"]
+    assert look("c")[0] == 1
+    assert lock.wake_key not in redis.lists
+    assert waiting() == 0
+    assert look("d")[0] == 0
+    assert look("d", 0)[0] == 0
+    assert waiting() == 0, "its wait is over"
+    assert set(redis.expiry) == {lock.key, f"{lock.key}:fence"}

@@ -177,6 +177,7 @@ def test_the_commands_of_plain_plans(made: Plan[object], name: str, effect: Effe
 
 BUCKET = TokenBucket("api", capacity=5, refill_rate=2)
 LEASE = Lease("x", "t")
+KEYS = ("lock:{x}", "lock:{x}:fence", "lock:{x}:waiting", "lock:{x}:wake")
 
 
 @pytest.mark.parametrize(
@@ -203,10 +204,10 @@ LEASE = Lease("x", "t")
             "rate_limit",
             (1, "bucket:{ann}:api", "peek", "bucket", "5", "1", "500000", 1, "0"),
         ),
-        (Lock("x").acquire("t"), "lock.acquire", Effect.IDEMPOTENT, "lock_acquire", (1, "lock:{x}", "t", 10000)),
+        (Lock("x").acquire("t"), "lock.acquire", Effect.IDEMPOTENT, "lock_acquire", (4, *KEYS, "t", 10000, 0)),
         (Lock("x").extend(LEASE), "lock.extend", Effect.IDEMPOTENT, "lock_extend", (1, "lock:{x}", "t", 10000)),
         (Lock("x").extend(LEASE, 0.5), "lock.extend", Effect.IDEMPOTENT, "lock_extend", (1, "lock:{x}", "t", 500)),
-        (Lock("x").release(LEASE), "lock.release", Effect.IDEMPOTENT, "lock_release", (1, "lock:{x}", "t")),
+        (Lock("x").release(LEASE), "lock.release", Effect.IDEMPOTENT, "lock_release", (3, *KEYS[:1], *KEYS[2:], "t")),
     ],
 )
 def test_the_commands_of_script_plans(

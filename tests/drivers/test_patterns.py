@@ -188,9 +188,10 @@ async def test_a_limit_guarded(redis: Face, namespace: str) -> None:
     assert [(one.allowed, one.source) for one in decisions] == [(True, "redis"), (False, "redis"), (False, "memory")]
 
 
+@pytest.mark.renews
 async def test_slots(redis: Face, namespace: str) -> None:
     """Never more than so many hold one at the same time, and all of them get their turn."""
-    exports = ConcurrencyLimit("exports", limit=3, ttl=30, retry_every=0.01, namespace=namespace)
+    exports = ConcurrencyLimit("exports", limit=3, ttl=30, namespace=namespace)
     id, inside, most = secrets.token_hex(8), 0, 0
 
     async def work() -> None:
@@ -251,9 +252,10 @@ async def test_hold(redis: Face, namespace: str) -> None:
     assert await redis.run(reads("EXISTS", lock.key)) == 0
 
 
+@pytest.mark.renews
 async def test_hold_waits_for_its_turn(redis: Face, namespace: str) -> None:
     """Many that want one lock hold it one after another, never two at a time."""
-    lock = Lock("turns", ttl=5, retry_every=0.005, namespace=namespace)
+    lock = Lock("turns", ttl=5, namespace=namespace)
     inside = 0
     served: list[int] = []
 
@@ -305,3 +307,32 @@ async def test_hold_tells_of_a_lost_lock(redis: Face, kind: Kind, namespace: str
     # What somebody else holds now was not freed by us.
     assert await redis.run(reads("GET", lock.key)) == b"somebody else"
     await redis.run(sets("DEL", lock.key))
+
+
+async def test_a_waiter_is_woken(redis: Face, kind: Kind, namespace: str) -> None:
+    """Those who wait ask nothing until the lock is given back, and then one of them has it at once."""
+    if kind.name == "sync-own":
+        return  # nobody waits there: its time goes on by itself
+    lock, acquired = Lock("wake", ttl=60, namespace=namespace), anyio.Event()
+    first, lease = await redis.run(lock.acquire()), None
+    assert first is not None
+
+    async def wait() -> None:
+        nonlocal lease
+        lease = await redis.run(lock.wait_for(30))
+        acquired.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        with anyio.fail_after(10):
+            while (holder := await redis.run(lock.inspect())) is None or not holder.waiting:
+                await anyio.sleep(0.005)
+            await redis.run(lock.release(first))
+            await acquired.wait()
+    assert lease is not None
+    assert lease.fence > first.fence > 0
+    holder = await redis.run(lock.inspect())
+    assert holder is not None
+    assert (holder.fingerprint, holder.waiting, holder.fence) == (lease.fingerprint, 0, lease.fence)
+    await redis.run(lock.release(lease))
+    assert await redis.run(lock.inspect()) is None

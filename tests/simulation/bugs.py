@@ -10,6 +10,7 @@ from redis_patterns import (
     AllOf,
     Command,
     Decision,
+    Defer,
     Effect,
     Flow,
     Leasable,
@@ -147,6 +148,7 @@ def acquire_by_looking_first(token: str) -> Steps[bool]:
 
 @flow
 def ends_counted_from_the_answer(wait: float, *, token: str) -> Steps[Lease | None]:
+    yield from Defer(LOCK.release(Lease("sim", token)), on_error_only=True)
     lease = yield from LOCK.wait_for(wait, token=token)
     if lease is None:
         return None
@@ -284,7 +286,6 @@ class BrokenSlots(Leasable):
     word = "broken"
     name = "sim"
     _ttl_ms = int(TTL * 1000)
-    _retry_ms = 50
 
     def __init__(self, acquire: str, extend: str, release: str) -> None:
         self._scripts = [
@@ -292,7 +293,12 @@ class BrokenSlots(Leasable):
             for lua in (acquire, extend, release)
         ]
 
-    def _acquisition(self, token: str) -> Command:
+    @property
+    def wake_key(self) -> str:
+        return "nobody"
+
+    def _acquisition(self, token: str, wait_ms: int) -> Command:
+        del wait_ms
         return self._scripts[0]((SLOTS.key("all"),), token, self._ttl_ms)
 
     def _extension(self, token: str, ttl_ms: int) -> Command:
@@ -305,10 +311,10 @@ class BrokenSlots(Leasable):
 SLOTS_BY_COUNT = BrokenSlots(
     """
     local taken = redis.call('ZCARD', KEYS[1])
-    if taken >= 2 then return {0, 1000} end
+    if taken >= 2 then return {0, 50, 0} end
     redis.call('ZADD', KEYS[1], 1e15, token .. taken .. redis.call('TIME')[2])
     redis.call('PEXPIRE', KEYS[1], 3 * ttl)
-    return {1, ttl}
+    return {1, ttl, 0}
     """,
     "return 1",
     """
@@ -319,10 +325,10 @@ SLOTS_BY_COUNT = BrokenSlots(
 )
 SLOTS_UNDER_ONE_TTL = BrokenSlots(
     """
-    if not redis.call('ZSCORE', KEYS[1], token) and redis.call('ZCARD', KEYS[1]) >= 2 then return {0, 50} end
+    if not redis.call('ZSCORE', KEYS[1], token) and redis.call('ZCARD', KEYS[1]) >= 2 then return {0, 50, 0} end
     redis.call('ZADD', KEYS[1], 1e15, token)
     redis.call('PEXPIRE', KEYS[1], ttl)
-    return {1, ttl}
+    return {1, ttl, 0}
     """,
     "return redis.call('ZSCORE', KEYS[1], token) and redis.call('PEXPIRE', KEYS[1], ttl) or 0",
     "return redis.call('ZREM', KEYS[1], token)",
@@ -332,10 +338,10 @@ SLOTS_EXTENDED_ANYWAY = BrokenSlots(
     local now = redis.call('TIME')
     now = now[1] * 1000 + math.floor(now[2] / 1000)
     redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-    if not redis.call('ZSCORE', KEYS[1], token) and redis.call('ZCARD', KEYS[1]) >= 2 then return {0, 50} end
+    if not redis.call('ZSCORE', KEYS[1], token) and redis.call('ZCARD', KEYS[1]) >= 2 then return {0, 50, 0} end
     redis.call('ZADD', KEYS[1], now + ttl, token)
     redis.call('PEXPIRE', KEYS[1], 3 * ttl)
-    return {1, ttl}
+    return {1, ttl, 0}
     """,
     """
     local now = redis.call('TIME')
@@ -360,7 +366,7 @@ BUGS = [
         ("two hold",),
     ),
     Bug("extend that takes the lock again", _locks(extend=extend_that_recreates), ("two hold", "left behind")),
-    Bug("extend without a look at the token", _locks(extend=extend_without_token), ("two hold",)),
+    Bug("extend without a look at the token", _locks(extend=extend_without_token), ("two hold",), _PATIENT),
     Bug("SETNX, then EXPIRE in a second step", _locks(wait_for=_wait_with(acquire_in_two_steps)), ("never expires",)),
     Bug(
         "SET NX without clean-up of a lost acquire",

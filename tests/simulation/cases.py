@@ -53,6 +53,8 @@ def lock_setup(lock: Any, *, clients: int = 3, rounds: int = 3) -> Setup:
 
     def setup(world: World) -> None:
         believes: dict[str, float] = {}
+        fences: list[int] = [0]
+        free_since: dict[str, float] = {}
         world.notes["believes"] = believes
 
         @flow
@@ -63,6 +65,8 @@ def lock_setup(lock: Any, *, clients: int = 3, rounds: int = 3) -> Setup:
             yield from Defer(lock.release(lease))
             assert lease.ends_at is not None
             believes[name] = lease.ends_at
+            if lease.fence:  # the broken ones have none
+                fences.append(lease.fence)
             for turn in range(3):
                 yield from Sleep(TTL / 3)
                 now = yield from Now()
@@ -96,8 +100,24 @@ def lock_setup(lock: Any, *, clients: int = 3, rounds: int = 3) -> Setup:
         def nothing_left() -> bool:
             # What a crashed client leaves behind ends with its lease; what the others do, they end themselves.
             crashed = any(client.state == "crashed" for client in world.clients.values())
-            return bool(world.running) or crashed or not world.server.keys()
+            return bool(world.running) or crashed or set(world.server.keys()) <= {f"{LOCK.key}:fence"}
 
+        def fences_grow() -> bool:
+            return fences == sorted(set(fences))
+
+        def nobody_sleeps_too_long() -> bool:
+            # A wake-up may be lost with who took it: then the others wake by themselves, within the lease that was in
+            # their way when they asked.
+            now, free = world.clock(), LOCK.key not in world.server.keys()  # noqa: SIM118  no dict
+            asleep = {client.name for client in world.blocked if free and client.wakes_at > now}
+            for name in asleep ^ set(free_since):
+                free_since[name] = now
+            for name in set(free_since) - asleep:
+                del free_since[name]
+            return all(now - since <= TTL + 0.1 for since in free_since.values())
+
+        world.invariant("a fence that does not grow", fences_grow)
+        world.invariant("those who wait sleep on", nobody_sleeps_too_long)
         world.invariant("two hold the lock", one_holder)
         world.invariant("a lock that never expires", every_key_expires)
         world.invariant("a lock is left behind", nothing_left)
@@ -106,7 +126,7 @@ def lock_setup(lock: Any, *, clients: int = 3, rounds: int = 3) -> Setup:
 
 
 def alive(world: World, name: str) -> bool:
-    return world.clients[name].state == "running"
+    return world.clients[name].running and not world.clients[name].cancelled
 
 
 # Token buckets
@@ -372,10 +392,10 @@ def board_setup(
     return setup
 
 
-LOCK = Lock("sim", ttl=TTL, retry_every=0.05)
+LOCK = Lock("sim", ttl=TTL)
 BUCKET = TokenBucket("sim", capacity=5, refill_rate=2)
 BOARD = Leaderboard("sim")
-SLOTS = ConcurrencyLimit("sim", limit=2, ttl=TTL, retry_every=0.05)
+SLOTS = ConcurrencyLimit("sim", limit=2, ttl=TTL)
 FIXED = FixedWindow("sim", limit=6, per=1)
 LOG = SlidingLog("sim", limit=6, per=1)
 COUNTER = SlidingCounter("sim", limit=6, per=1)

@@ -145,7 +145,7 @@ print("\\n".join(simulate(lock_setup(LOCK), seed=5, steps=300).trace))
 def test_the_same_seed_gives_the_same_run_on_every_python() -> None:
     """The trace of one seed is written down here, by its digest."""
     trace = "\n".join(simulate(CASES["lock"], seed=5, steps=300).trace)
-    assert hashlib.sha256(trace.encode()).hexdigest()[:16] == "f2ad03a97e58e426"
+    assert hashlib.sha256(trace.encode()).hexdigest()[:16] == "bc1b30e31a9a21d1"
 
 
 def test_it_leaves_the_random_numbers_of_others_alone() -> None:

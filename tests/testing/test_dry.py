@@ -19,7 +19,7 @@ from redis_patterns import (
 from redis_patterns.testing import Dry, assert_plan
 
 BOARD = Leaderboard("b")
-LOCK = Lock("x", ttl=10, retry_every=0.1)
+LOCK = Lock("x", ttl=10)
 
 
 @flow
@@ -46,10 +46,10 @@ def test_a_flow_is_stepped_by_hand() -> None:
 
 def test_a_lock_is_waited_for_and_given_up() -> None:
     """Two looks and the end of the wait; nothing is left to clean up when it returns."""
-    dry = Dry(LOCK.wait_for(0.15, token="t", chance=lambda: 1.0))
-    dry.expect(LOCK.acquire("t")).answer([0, 5000]).sleep(0.1)
-    dry.expect(LOCK.acquire("t")).answer([0, 4900]).sleep(0.05)
-    dry.expect(LOCK.acquire("t")).answer([0, 4850])
+    dry = Dry(LOCK.wait_for(0.15, token="t"))
+    dry.expect("lock.acquire").answer([0, 5000, 0])
+    dry.expect("lock.wait").advance(0.15).answer(None)
+    dry.expect(LOCK.acquire("t")).answer([0, 4850, 0])
     assert dry.result is None
 
 

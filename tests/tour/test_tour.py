@@ -89,7 +89,7 @@ redis.run(weekly.increment("bob", 12.5))
 """
         in shown
     )
-    assert re.search(r"\n    # lock_acquire\.lua\n  > EVALSHA [0-9a-f]{7}\.\.\. 1 tour-0000:lock:", shown)
+    assert re.search(r"\n    # lock_acquire\.lua\n  > EVALSHA [0-9a-f]{7}\.\.\. 4 tour-0000:lock:", shown)
     assert (
         """
 with redis.hold(lock):
@@ -127,7 +127,9 @@ def test_colours_that_are_asked_for() -> None:
     plain = command_line("tour", "--color", "never").stdout
     without = re.sub(r"\x1b\[[\d;]*m", "", colored)
     assert without != colored
-    assert len(without.splitlines()) == len(plain.splitlines())
+    # Times differ from run to run in how many digits they have, and so in where their lines break.
+    first, second = (re.sub(r"[\d.]+|-[0-9a-f]{4}|\s+", " ", shown) for shown in (without, plain))
+    assert re.sub(r"tour \S*", "", first).split() == re.sub(r"tour \S*", "", second).split()
 
 
 @pytest.mark.parametrize(("no_color", "colored"), [("", True), ("1", False)])

@@ -48,6 +48,7 @@ def plans() -> None:
 
 def with_sync(redis: redis_patterns.sync.Driver) -> None:
     assert_type(redis.limited(limiter, "all")(len_of)("x"), int)
+    assert_type(redis.locked("word:{word}")(len_of)("x"), int)
     assert_type(redis.limited(limiter, lambda word: word)(len_of)("x"), int)
     assert_type(redis.run(limiter.wait_for("a", wait=1)), Decision)
     assert_type(redis.run(AllOf(limiter).hit("a", [1])), Decision)
@@ -73,6 +74,7 @@ async def len_later(word: str) -> int:
 
 async def with_asyncio(redis: redis_patterns.asyncio.Driver) -> None:
     assert_type(await redis.limited(limiter, "all")(len_later)("x"), int)
+    assert_type(await redis.locked("word:{word}")(len_later)("x"), int)
     assert_type(await redis.run(batch(limiter.hit("a"), board.top(3))), tuple[Decision, list[Entry]])
     assert_type(await redis.run(double(2), timeout=1), float)
     async with redis.hold(lock) as held:

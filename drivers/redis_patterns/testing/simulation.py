@@ -174,6 +174,11 @@ class Client:
         """Whether it has not ended."""
         return self.state == "running"
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was cancelled; its clean-up may still be running."""
+        return self._cancelled
+
     def step(self, fault: str) -> str:
         """Take the next step, and say in a few words what happened."""
         if fault == "crash":
@@ -197,8 +202,7 @@ class Client:
 
     def serve(self) -> bool:
         """Give a client that is blocked what it waits for, if that is there now."""
-        assert self._plan is not None
-        answers, blocked = self._world.server.execute(self._plan.commands)
+        answers, blocked = self._world.server.execute(self._plan.commands if self._plan is not None else ())
         if not blocked:
             self._served, self.wakes_at = answers, 0.0
         return not blocked
