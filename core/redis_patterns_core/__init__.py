@@ -4,6 +4,7 @@ Users import these names from `redis_patterns`.
 """
 
 from redis_patterns_core.all_of import AllOf
+from redis_patterns_core.buckets import GCRA, LeakyBucket, TokenBucket
 from redis_patterns_core.codec import Bytes, Codec, Json, Text
 from redis_patterns_core.decisions import Decision, Taken
 from redis_patterns_core.errors import (
@@ -35,21 +36,13 @@ from redis_patterns_core.leaderboards import Entry, Leaderboard
 from redis_patterns_core.leases import Held, Leasable, Lease, new_token
 from redis_patterns_core.locks import Holder, Lock
 from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script, batch
-from redis_patterns_core.rate_limits import (
-    GCRA,
-    FixedWindow,
-    LeakyBucket,
-    Limit,
-    Limiter,
-    SlidingCounter,
-    SlidingLog,
-    TokenBucket,
-)
+from redis_patterns_core.rate_limits import Limit, Limiter
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Backoff
 from redis_patterns_core.slots import ConcurrencyLimit, Slot
 from redis_patterns_core.tracing import Instrument, Outcome, Subject
 from redis_patterns_core.validate import Duration
+from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
 
 __all__ = [
     "GCRA",

@@ -24,9 +24,10 @@ from redis_patterns_core.decisions import Decision
 from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.flow import Flow
 from redis_patterns_core.plan import Plan
-from redis_patterns_core.rate_limits import FixedWindow, Limit, Limiter
+from redis_patterns_core.rate_limits import Limit, Limiter
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.value import value
+from redis_patterns_core.windows import FixedWindow
 
 __all__ = ["ClientAddress", "HeaderKey", "RateLimits", "Refusal", "Request", "Rule", "rate_limit_headers"]
 

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from redis_patterns_core import replies
 from redis_patterns_core.all_of import AllOf
+from redis_patterns_core.buckets import TokenBucket
 from redis_patterns_core.cluster import keys_of
 from redis_patterns_core.errors import CommandFailed, PatternsError
 from redis_patterns_core.flow import Call, Defer, Flow, Steps, flow
@@ -21,9 +22,9 @@ from redis_patterns_core.leaderboards import Entry, Leaderboard
 from redis_patterns_core.leases import Lease
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Command, Effect, Plan, batch
-from redis_patterns_core.rate_limits import FixedWindow, SlidingLog, TokenBucket
 from redis_patterns_core.slots import ConcurrencyLimit
 from redis_patterns_core.tracing import Outcome, Subject
+from redis_patterns_core.windows import FixedWindow, SlidingLog
 
 T = TypeVar("T")
 
