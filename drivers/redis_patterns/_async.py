@@ -9,6 +9,7 @@ import contextlib
 import functools
 import inspect
 import logging
+import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
@@ -17,6 +18,7 @@ from typing import Any, ParamSpec, Protocol, Self, TypeVar, overload
 
 import anyio
 
+from redis_patterns._lines import Lines
 from redis_patterns._observe import Observed, Tally
 from redis_patterns_core import validate
 from redis_patterns_core.errors import (
@@ -30,7 +32,7 @@ from redis_patterns_core.errors import (
     Unreachable,
 )
 from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps, Within
-from redis_patterns_core.leases import Held, Leasable
+from redis_patterns_core.leases import Held, Leasable, Lease
 from redis_patterns_core.locks import NamedByCall
 from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.rate_limits import Limiter
@@ -119,6 +121,7 @@ class AsyncDriver(ABC):
         self._report = on_background_error or _log
         self._clock = clock
         self._background: set[Task] = set()
+        self._lines = Lines(sleep)
         self._closed = False
 
     @abstractmethod
@@ -176,7 +179,7 @@ class AsyncDriver(ABC):
             LockNotAcquired: it was held by others for the whole wait.
             LockLost: the lock was lost while the block ran.
         """
-        lease = await self.run(lock.wait_for(wait))
+        lease = await self._acquire(lock, wait)
         if lease is None:
             raise LockNotAcquired(f"{lock.word} {lock.name!r} was held by others for the whole wait")
         held = Held(lease, self._clock)
@@ -353,6 +356,21 @@ class AsyncDriver(ABC):
             error = OutcomeUnknown if any(attempt.sent for attempt in trace) else Unreachable
             raise error(step.name, f"not over within {seconds:g} s")
         raise DeadlineExceeded(f"{step.name} was not over within {seconds:g} s")
+
+    # Locks
+
+    async def _acquire(self, lock: Leasable, wait: Duration | None) -> Lease | None:
+        seconds = math.inf if wait is None else validate.milliseconds("wait", wait, least=0) / 1000
+        if not seconds:
+            return await self.run(lock.wait_for(0))
+        ends_at = self._clock() + seconds
+        if not await self._lines.enter(lock.wake_key, seconds):
+            return None
+        try:
+            left = None if seconds == math.inf else max(0.0, ends_at - self._clock())
+            return await self.run(lock.wait_for(left))
+        finally:
+            self._lines.leave(lock.wake_key)
 
     # Flows
 
