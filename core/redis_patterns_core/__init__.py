@@ -33,12 +33,15 @@ from redis_patterns_core.http import (
     rate_limit_headers,
 )
 from redis_patterns_core.leaderboards import Entry, Leaderboard
-from redis_patterns_core.leases import Held, Leasable, Lease, new_token
-from redis_patterns_core.locks import Holder, Lock
+from redis_patterns_core.leases import Held, Holder, Leasable, Lease, Occupancy, new_token
+from redis_patterns_core.locks import Lock
+from redis_patterns_core.multi_locks import MultiLock
 from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script, batch
+from redis_patterns_core.queued_locks import FairLock, ReadLock, ReadWriteLock, ReentrantLock, WriteLock
 from redis_patterns_core.rate_limits import Limit, Limiter
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Backoff
+from redis_patterns_core.semaphores import Semaphore
 from redis_patterns_core.slots import ConcurrencyLimit, Slot
 from redis_patterns_core.tracing import Instrument, Outcome, Subject
 from redis_patterns_core.validate import Duration
@@ -67,6 +70,7 @@ __all__ = [
     "EncodeError",
     "Entry",
     "ErrorReply",
+    "FairLock",
     "FixedWindow",
     "Flow",
     "Guarded",
@@ -84,18 +88,24 @@ __all__ = [
     "Lock",
     "LockLost",
     "LockNotAcquired",
+    "MultiLock",
     "Now",
+    "Occupancy",
     "Outcome",
     "OutcomeUnknown",
     "PatternsError",
     "Plan",
     "RateLimited",
     "RateLimits",
+    "ReadLock",
+    "ReadWriteLock",
+    "ReentrantLock",
     "Refusal",
     "Reply",
     "Request",
     "Rule",
     "Script",
+    "Semaphore",
     "Sleep",
     "SlidingCounter",
     "SlidingLog",
@@ -109,6 +119,7 @@ __all__ = [
     "TokenBucket",
     "Unreachable",
     "Within",
+    "WriteLock",
     "batch",
     "flow",
     "new_token",

@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Sequence
+from typing import overload
 
-__all__ = ["Keys", "escape_glob", "key", "slot"]
+__all__ = ["Keys", "escape_glob", "in_one_slot", "key", "slot"]
 
 _BRACES = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
 _COMPONENT = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D", ":": "%3A"})
@@ -72,10 +74,24 @@ def escape_glob(literal: str) -> str:
 
 def slot(key: str | bytes) -> int:
     """Give the Redis Cluster slot of a key, 0 to 16383: CRC16 (XMODEM) of its hash tag, or of all of it."""
-    data = key.encode() if isinstance(key, str) else key
-    start = data.find(b"{")
-    if start >= 0:
-        end = data.find(b"}", start + 1)
-        if end > start + 1:
-            data = data[start + 1 : end]
-    return binascii.crc_hqx(data, 0) % _SLOTS
+    return binascii.crc_hqx(_tag(key.encode() if isinstance(key, str) else key), 0) % _SLOTS
+
+
+def in_one_slot(keys: Sequence[str]) -> bool:
+    """Tell whether one node of a cluster has all these keys, as those with one hash tag are sure to be."""
+    return len({_tag(key) for key in keys}) <= 1 or len({slot(key) for key in keys}) <= 1
+
+
+@overload
+def _tag(key: str) -> str: ...
+@overload
+def _tag(key: bytes) -> bytes: ...
+def _tag(key: str | bytes) -> str | bytes:
+    """Give what is between the first brace and the next that closes, or all of it where that is nothing."""
+    if isinstance(key, str):
+        start = key.find("{") + 1
+        end = key.find("}", start)
+    else:
+        start = key.find(b"{") + 1
+        end = key.find(b"}", start)
+    return key[start:end] if 0 < start < end else key

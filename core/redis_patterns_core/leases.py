@@ -1,4 +1,4 @@
-"""Leases: what locks and slots have in common: taken for a while with a token, prolonged while held, given back.
+"""Leases: what locks, permits and slots have in common: taken for a while, prolonged while held, given back.
 
 Promises: a lease is taken, prolonged and given back by its token only, each in one script; a repeated call whose first
 answer was lost succeeds; a lease that ran out is never prolonged; whatever ends an acquisition that did not succeed,
@@ -19,13 +19,13 @@ from typing import ClassVar
 
 from redis_patterns_core import replies, validate
 from redis_patterns_core.errors import ConfigurationError, LockLost, OutcomeUnknown, PatternsError, Unreachable
-from redis_patterns_core.flow import Defer, Now, Sleep, Steps, flow
+from redis_patterns_core.flow import Defer, Flow, Now, Sleep, Steps, flow
 from redis_patterns_core.plan import Command, Effect, Plan
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.value import value
 
-__all__ = ["Held", "Leasable", "Lease", "new_token"]
+__all__ = ["Held", "Holder", "InOneStep", "Leasable", "Lease", "Occupancy", "campaign", "fingerprint", "new_token"]
 
 _LOOK_EVERY = 10.0
 """Seconds after which one who waits looks again, should a wake-up have been lost."""
@@ -35,6 +35,8 @@ _APART = 0.01
 """Seconds over which those who wait for a dead holder's lease to end are spread."""
 _AFTER_TROUBLE = 0.1
 """Seconds, at most, between trouble with the connection and the next look."""
+_BETWEEN_CAMPAIGNS = 1.0
+"""Seconds, at most, for which one who wants to lead waits after trouble with the connection."""
 _SHORTEST = 0.001
 """Seconds; Redis would take less for ever."""
 
@@ -42,6 +44,11 @@ _SHORTEST = 0.001
 def new_token() -> str:
     """Make a token that nobody can guess or make again: 128 random bits as text."""
     return secrets.token_hex(16)
+
+
+def fingerprint(token: str) -> str:
+    """Give what may be shown of a token: 64 bits of its SHA-256."""
+    return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
 @value
@@ -53,19 +60,55 @@ class Lease:
         token: the holder's secret; not shown in the repr.
         ends_at: when it runs out unless it is prolonged, on the driver's monotonic clock; a plan knows no clock and
             leaves ``None``, a flow gives the earliest time that it can be.
-        fence: of a lock, a number that is greater than that of every lease before; 0 of a slot. Whatever is written
-            under the lock should be refused by its store once that has seen a greater one.
+        fence: of a lock, a number that is greater than that of every lease before; 0 of what several may hold, and of
+            several locks together. Whatever is written under the lock should be refused by its store once that has seen
+            a greater one.
+        parts: of several locks together, the lease of each.
     """
 
     name: str
     token: str = field(repr=False)
     ends_at: float | None = field(default=None, compare=False)
     fence: int = field(default=0, compare=False)
+    parts: tuple[Lease, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def fingerprint(self) -> str:
-        """What may be logged of the token: 64 bits of its SHA-256, by which `Lock.inspect` names a holder."""
-        return hashlib.sha256(self.token.encode()).hexdigest()[:16]
+        """What may be logged of the token: 64 bits of its SHA-256, by which ``inspect`` names a holder."""
+        return fingerprint(self.token)
+
+
+@value
+class Holder:
+    """One who holds a lock, a permit or a slot.
+
+    Parameters:
+        fingerprint: of the holder's token, which itself is not shown; the same as its `Lease.fingerprint`.
+        since: when it was acquired, in seconds since the epoch by the server's clock; ``None`` where that is not known,
+            as of what several may hold.
+        ends_in: seconds until the lease is over unless it is prolonged; ``None`` for never.
+        fence: the lease's.
+        weight: how many permits it has.
+    """
+
+    fingerprint: str
+    since: float | None
+    ends_in: float | None
+    fence: int = 0
+    weight: int = 1
+
+
+@value
+class Occupancy:
+    """Who holds something that can be leased, and how many wait for it.
+
+    Parameters:
+        holders: whose leases end first come first; empty where it is free.
+        waiting: how many wait at Redis.
+    """
+
+    holders: tuple[Holder, ...]
+    waiting: int
 
 
 @value
@@ -76,11 +119,13 @@ class _Attempt:
         acquired: whether it has it.
         over_in: seconds until the lease that is in the way is over; ``None`` for never.
         fence: of a lock that was acquired.
+        behind: the fingerprint of who is in front in the line; empty for the first, and where there is none.
     """
 
     acquired: bool
     over_in: float | None
     fence: int
+    behind: str
 
 
 class Held:
@@ -127,55 +172,54 @@ class Held:
 
 
 class Leasable(ABC):
-    """What can be leased: a `Lock`, or a slot of a `ConcurrencyLimit`; the driver's ``hold`` takes either."""
+    """What can be leased: a lock of any kind, a permit, a slot, several locks together; ``hold`` takes any of them."""
 
     __slots__ = ()
     word: ClassVar[str]
     """What it is, for messages."""
     name: str
-    _ttl_ms: int
 
     @property
     @abstractmethod
-    def wake_key(self) -> str:
-        """The list on which those who wait are woken, one by one."""
-
-    @abstractmethod
-    def _acquisition(self, token: str, wait_ms: int) -> Command:
-        """Give the command that takes it, or waits in line for so long.
-
-        It is answered with ``{1 or 0, milliseconds that the lease which is in the way has left, fence}``.
-        """
-
-    @abstractmethod
-    def _extension(self, token: str, ttl_ms: int) -> Command:
-        """Give the command that prolongs it; answered with 1, or 0 where the token holds nothing."""
-
-    @abstractmethod
-    def _freeing(self, token: str) -> Command:
-        """Give the command that gives it back; answered with 1, or 0 where the token holds nothing."""
-
-    @property
     def ttl_seconds(self) -> float:
         """How long a lease runs, in seconds."""
-        return self._ttl_ms / 1000
 
-    def acquire(self, token: str | None = None) -> Plan[Lease | None]:
-        """Take it if it is free, or if `token` holds it already.
+    @property
+    def line(self) -> str | None:
+        """The line of one driver's tasks, of whom one at a time waits at Redis; ``None`` where each waits there."""
+        return None
+
+    @abstractmethod
+    def wait_for(
+        self,
+        wait: Duration | None = None,
+        *,
+        token: str | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> Flow[Lease | None]:
+        """Take it, waiting until it is free.
+
+        If anything interrupts it, what it may have is given back.
 
         Parameters:
+            wait: seconds, or a timedelta; 0 tries once, ``None`` waits for as long as it takes.
             token: who asks; a new one where none is given.
+            chance: random numbers from 0 to 1, so that not all wake at once by themselves.
 
         Returns:
-            A plan of one round trip that gives the lease, or ``None`` when others hold it; idempotent.
+            A flow that gives the lease, or ``None`` when the wait was over.
 
         Raises:
-            ConfigurationError: an empty token.
+            ConfigurationError: a wait that is not allowed, or an empty token.
         """
-        lease = self._lease(token)
-        return self._attempt(lease, 0).map(
-            lambda attempt: replace(lease, fence=attempt.fence) if attempt.acquired else None
-        )
+
+    @abstractmethod
+    def _extensions(self, token: str, ttl_ms: int | None) -> tuple[Command, ...]:
+        """Give the commands that prolong it; each answered with 1, or 0 where the token holds nothing."""
+
+    @abstractmethod
+    def _freeings(self, token: str) -> tuple[Command, ...]:
+        """Give the commands that give it back; each answered with 1, or 0 where the token holds nothing."""
 
     def extend(self, lease: Lease, ttl: Duration | None = None) -> Plan[bool]:
         """Let a lease run for its TTL from now; one that ran out stays gone.
@@ -190,8 +234,8 @@ class Leasable(ABC):
         Raises:
             ConfigurationError: a TTL that is not allowed.
         """
-        ttl_ms = self._ttl_ms if ttl is None else validate.milliseconds("ttl", ttl)
-        return Plan(f"{self.word}.extend", (self._extension(lease.token, ttl_ms),), _done, Effect.IDEMPOTENT)
+        ttl_ms = None if ttl is None else validate.milliseconds("ttl", ttl)
+        return Plan(f"{self.word}.extend", self._extensions(lease.token, ttl_ms), _done, Effect.IDEMPOTENT)
 
     def release(self, lease: Lease) -> Plan[bool]:
         """Free what this lease holds; what somebody else holds stays as it is.
@@ -203,65 +247,7 @@ class Leasable(ABC):
             A plan of one round trip that tells whether it was still held; idempotent. When the driver had to send it
             twice, the second answer is ``False`` although the first freed it; `give_back` tells the two apart.
         """
-        return Plan(f"{self.word}.release", (self._freeing(lease.token),), _done, Effect.IDEMPOTENT)
-
-    @flow
-    def wait_for(
-        self,
-        wait: Duration | None = None,
-        *,
-        token: str | None = None,
-        chance: Callable[[], float] = random.random,
-    ) -> Steps[Lease | None]:
-        """Take it, waiting until it is free.
-
-        It asks, and sleeps until it is woken: who gives it back wakes one of those who wait. It also wakes by itself
-        when the lease of a holder that may be dead is over, once in a while, and at the end of the wait. If anything
-        interrupts it, what it may have is given back, and a wake-up goes to the next.
-
-        Parameters:
-            wait: seconds, or a timedelta; 0 tries once, ``None`` waits for as long as it takes.
-            token: who asks; a new one where none is given.
-            chance: random numbers from 0 to 1, so that not all wake at once by themselves.
-
-        Returns:
-            A flow that gives the lease, or ``None`` when the wait was over; one round trip where it is free, two more
-            each time that it waits.
-
-        Raises:
-            ConfigurationError: a wait that is not allowed, or an empty token.
-        """
-        wait_seconds = None if wait is None else validate.milliseconds("wait", wait, least=0) / 1000
-        lease = self._lease(token)
-        # Before the first attempt: its answer may be lost to a cancellation when Redis has already given it to us.
-        yield from Defer(self.release(lease), on_error_only=True)
-        now = yield from Now()
-        ends_at = math.inf if wait_seconds is None else now + wait_seconds
-        while True:
-            asked_at = now
-            attempt = yield from self._attempt(lease, _IN_LINE_MS if now < ends_at else 0)
-            if attempt.acquired:
-                return replace(lease, ends_at=asked_at + self.ttl_seconds, fence=attempt.fence)
-            if now >= ends_at:
-                return None
-            now = yield from Now()
-            pause = _LOOK_EVERY * (0.9 + chance() / 10)
-            if attempt.over_in is not None:
-                pause = min(pause, attempt.over_in + chance() * _APART)
-            yield from self._sleep(min(pause, ends_at - now), chance)
-            now = yield from Now()
-
-    def _sleep(self, seconds: float, chance: Callable[[], float]) -> Steps[None]:
-        if seconds < _SHORTEST:
-            yield from Sleep(seconds)
-            return
-        blocking = round(seconds, 3)
-        wait = Plan(f"{self.word}.wait", (Command(("BLPOP", self.wake_key, blocking)),), _woken, blocks_for=blocking)
-        try:
-            yield from wait
-        except (Unreachable, OutcomeUnknown):
-            # Perhaps we were woken: a look is due. Not at once, as there may be trouble.
-            yield from Sleep(min(seconds, _AFTER_TROUBLE * chance()))
+        return Plan(f"{self.word}.release", self._freeings(lease.token), _done, Effect.IDEMPOTENT)
 
     @flow
     def keep(self, held: Held, *, chance: Callable[[], float] = random.random) -> Steps[None]:
@@ -301,7 +287,8 @@ class Leasable(ABC):
             lost.
         """
         try:
-            return (yield from replace(self.release(lease), effect=Effect.ONCE))
+            once = Plan(f"{self.word}.release", self._freeings(lease.token), _done, Effect.ONCE)
+            return (yield from once)
         except OutcomeUnknown:
             # The first may have freed it, then this one answers "not held"; either way it is not ours now.
             yield from self.release(lease)
@@ -315,15 +302,155 @@ class Leasable(ABC):
             raise ConfigurationError("token must be a text of at least one character, all of them ASCII")
         return Lease(self.name, token)
 
+
+class InOneStep(Leasable):
+    """What one script takes; almost everything that can be leased."""
+
+    __slots__ = ()
+    _ttl_ms: int
+
+    @property
+    @abstractmethod
+    def wake_key(self) -> str:
+        """The list on which the first of those who wait is woken."""
+
+    @abstractmethod
+    def inspect(self) -> Plan[Occupancy]:
+        """Tell who holds it, and how many wait for it. One round trip."""
+
+    @abstractmethod
+    def _acquisition(self, token: str, wait_ms: int) -> Command:
+        """Give the command that takes it, or waits in line for so long.
+
+        It is answered with ``{1 or 0, milliseconds that the lease which is in the way has left, fence}``, and in
+        addition the member that is in front in the line where there is one.
+        """
+
+    @property
+    def ttl_seconds(self) -> float:
+        """How long a lease runs, in seconds."""
+        return self._ttl_ms / 1000
+
+    def acquire(self, token: str | None = None) -> Plan[Lease | None]:
+        """Take it if it is free, or if `token` holds it already.
+
+        Parameters:
+            token: who asks; a new one where none is given.
+
+        Returns:
+            A plan of one round trip that gives the lease, or ``None`` when others hold it; idempotent.
+
+        Raises:
+            ConfigurationError: an empty token.
+        """
+        lease = self._lease(token)
+        return self._attempt(lease, 0).map(
+            lambda attempt: replace(lease, fence=attempt.fence) if attempt.acquired else None
+        )
+
+    @flow
+    def wait_for(
+        self,
+        wait: Duration | None = None,
+        *,
+        token: str | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> Steps[Lease | None]:
+        """Take it, waiting until it is free.
+
+        It asks, and sleeps until it is woken: who gives it back wakes one of those who wait. It also wakes by itself
+        when the lease of a holder that may be dead is over, once in a while, and at the end of the wait. If anything
+        interrupts it, what it may have is given back, and a wake-up goes to the next.
+
+        Parameters:
+            wait: seconds, or a timedelta; 0 tries once, ``None`` waits for as long as it takes.
+            token: who asks; a new one where none is given.
+            chance: random numbers from 0 to 1, so that not all wake at once by themselves.
+
+        Returns:
+            A flow that gives the lease, or ``None`` when the wait was over; one round trip where it is free, two more
+            each time that it waits.
+
+        Raises:
+            ConfigurationError: a wait that is not allowed, or an empty token.
+        """
+        wait_seconds = None if wait is None else validate.milliseconds("wait", wait, least=0) / 1000
+        lease = self._lease(token)
+        # Before the first attempt: its answer may be lost to a cancellation when Redis has already given it to us.
+        yield from Defer(self.release(lease), on_error_only=True)
+        now = yield from Now()
+        ends_at = math.inf if wait_seconds is None else now + wait_seconds
+        while True:
+            asked_at = now
+            attempt = yield from self._attempt(lease, _IN_LINE_MS if now < ends_at else 0)
+            if attempt.acquired:
+                return Lease(lease.name, lease.token, asked_at + self.ttl_seconds, attempt.fence)
+            if now >= ends_at:
+                return None
+            now = yield from Now()
+            pause = _LOOK_EVERY * (0.9 + chance() / 10)
+            if attempt.over_in is not None:
+                pause = min(pause, attempt.over_in + chance() * _APART)
+            key = f"{self.wake_key}:{attempt.behind}" if attempt.behind else self.wake_key
+            yield from self._sleep(key, min(pause, ends_at - now), chance)
+            now = yield from Now()
+
+    def _sleep(self, key: str, seconds: float, chance: Callable[[], float]) -> Steps[None]:
+        if seconds < _SHORTEST:
+            yield from Sleep(seconds)
+            return
+        blocking = round(seconds, 3)
+        wait = Plan(f"{self.word}.wait", (Command(("BLPOP", key, blocking)),), _woken, blocks_for=blocking)
+        try:
+            yield from wait
+        except (Unreachable, OutcomeUnknown):
+            # Perhaps we were woken: a look is due. Not at once, as there may be trouble.
+            yield from Sleep(min(seconds, _AFTER_TROUBLE * chance()))
+
     def _attempt(self, lease: Lease, wait_ms: int) -> Plan[_Attempt]:
         command = self._acquisition(lease.token, wait_ms)
         return Plan(f"{self.word}.acquire", (command,), _attempted, Effect.IDEMPOTENT)
 
 
+@flow
+def campaign(
+    lock: Leasable, wait: Duration | None = None, *, chance: Callable[[], float] = random.random
+) -> Steps[Lease | None]:
+    """Wait for a lock through trouble with the connection too, as one does who wants to be the leader.
+
+    Parameters:
+        lock: what the leader holds.
+        wait: seconds, or a timedelta, to wait for it; ``None`` waits for as long as it takes.
+        chance: random numbers from 0 to 1.
+
+    Returns:
+        A flow that gives the lease, or ``None`` when the wait was over.
+
+    Raises:
+        Unreachable, OutcomeUnknown: there was trouble until the end of the wait.
+        ConfigurationError: a wait that is not allowed.
+    """
+    seconds = math.inf if wait is None else validate.milliseconds("wait", wait, least=0) / 1000
+    ends_at = (yield from Now()) + seconds
+    left: float | None = None if seconds == math.inf else seconds
+    while True:
+        try:
+            return (yield from lock.wait_for(left, chance=chance))
+        except (Unreachable, OutcomeUnknown):
+            now = yield from Now()
+            if now >= ends_at:
+                raise
+            yield from Sleep(min(ends_at - now, _BETWEEN_CAMPAIGNS * (0.5 + chance() / 2)))
+            left = None if seconds == math.inf else max(0.0, ends_at - (yield from Now()))
+
+
 def _attempted(answers: Sequence[Reply]) -> _Attempt:
-    acquired, milliseconds, fence = replies.integers(answers[0], 3)
+    items = replies.array(answers[0])
+    member = replies.text(items[3]) if len(items) == 4 else ""
+    acquired, milliseconds, fence = replies.integers(items[:3] if len(items) == 4 else items, 3)
     # What is left is rounded down, to nothing in the last millisecond: a waiter that slept for just so long would spin.
-    return _Attempt(acquired == 1, None if milliseconds < 0 else (milliseconds + 1) / 1000, fence)
+    over_in = None if milliseconds < 0 else (milliseconds + 1) / 1000
+    return _Attempt(acquired == 1, over_in, fence, fingerprint(member) if member else "")
 
 
 def _woken(answers: Sequence[Reply]) -> None:
@@ -332,4 +459,4 @@ def _woken(answers: Sequence[Reply]) -> None:
 
 
 def _done(answers: Sequence[Reply]) -> bool:
-    return replies.integer(answers[0]) == 1
+    return all(replies.integer(answer) == 1 for answer in answers)

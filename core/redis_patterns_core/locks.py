@@ -16,7 +16,6 @@ Source: https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import re
 import string
@@ -26,13 +25,12 @@ from dataclasses import KW_ONLY, dataclass, field
 from redis_patterns_core import replies, validate
 from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.keys import key
-from redis_patterns_core.leases import Leasable
+from redis_patterns_core.leases import Holder, InOneStep, Occupancy, fingerprint
 from redis_patterns_core.plan import Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
-from redis_patterns_core.value import value
 
-__all__ = ["Holder", "Lock", "NamedByCall"]
+__all__ = ["Lock", "NamedByCall"]
 
 _ACQUIRE = Script.load("lock_acquire")
 _EXTEND = Script.load("lock_extend")
@@ -40,27 +38,8 @@ _RELEASE = Script.load("lock_release")
 _INSPECT = Script.load("lock_inspect")
 
 
-@value
-class Holder:
-    """Who holds a lock.
-
-    Parameters:
-        fingerprint: of the holder's token, which itself is not shown; the same as its `Lease.fingerprint`.
-        since: when it was acquired, in seconds since the epoch by the server's clock; ``None`` where that is not known.
-        ends_in: seconds until the lease is over unless it is prolonged; ``None`` for never.
-        fence: the lease's.
-        waiting: how many wait.
-    """
-
-    fingerprint: str
-    since: float | None
-    ends_in: float | None
-    fence: int
-    waiting: int
-
-
 @dataclass(frozen=True, slots=True)
-class Lock(Leasable):
+class Lock(InOneStep):
     """A lock that everybody who names it shares.
 
     The lock is a constant; each acquisition is a `Lease` with a token of its own. To run a block of code under it, use
@@ -102,24 +81,25 @@ class Lock(Leasable):
         """The list on which those who wait are woken, one by one."""
         return self._wake_key
 
-    def inspect(self) -> Plan[Holder | None]:
-        """Tell who holds the lock, and how many wait for it. One round trip.
+    @property
+    def line(self) -> str | None:
+        """The line of one driver's tasks, of whom one at a time waits at Redis."""
+        return self._wake_key
 
-        Returns:
-            A plan that gives ``None`` where it is free.
-        """
+    def inspect(self) -> Plan[Occupancy]:
+        """Tell who holds the lock, and how many wait for it. One round trip."""
         command = _INSPECT((self.key, self._fence_key, self._waiting_key))
-        return Plan("lock.inspect", (command,), _holder, Effect.READS)
+        return Plan("lock.inspect", (command,), _occupancy, Effect.READS)
 
     def _acquisition(self, token: str, wait_ms: int) -> Command:
         keys = (self.key, self._fence_key, self._waiting_key, self._wake_key)
         return _ACQUIRE(keys, token, self._ttl_ms, wait_ms)
 
-    def _extension(self, token: str, ttl_ms: int) -> Command:
-        return _EXTEND((self.key,), token, ttl_ms)
+    def _extensions(self, token: str, ttl_ms: int | None) -> tuple[Command, ...]:
+        return (_EXTEND((self.key,), token, ttl_ms or self._ttl_ms),)
 
-    def _freeing(self, token: str) -> Command:
-        return _RELEASE((self.key, self._waiting_key, self._wake_key), token)
+    def _freeings(self, token: str) -> tuple[Command, ...]:
+        return (_RELEASE((self.key, self._waiting_key, self._wake_key), token),)
 
 
 class NamedByCall:
@@ -160,16 +140,12 @@ class NamedByCall:
         return Lock(self._name.format(**bound.arguments), ttl=self._ttl, namespace=self._namespace)
 
 
-def _holder(answers: Sequence[Reply]) -> Holder | None:
+def _occupancy(answers: Sequence[Reply]) -> Occupancy:
     token, left, fence, waiting = replies.array(answers[0], 4)
     held_by = replies.text(token)
     if not held_by:
-        return None
+        return Occupancy((), replies.integer(waiting))
     milliseconds, number = replies.integer(left), replies.integer(fence)
-    return Holder(
-        hashlib.sha256(held_by.encode()).hexdigest()[:16],
-        number / 1_000_000 if number else None,
-        None if milliseconds < 0 else milliseconds / 1000,
-        number,
-        replies.integer(waiting),
-    )
+    since = number / 1_000_000 if number else None
+    holder = Holder(fingerprint(held_by), since, None if milliseconds < 0 else milliseconds / 1000, number)
+    return Occupancy((holder,), replies.integer(waiting))

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeAlias, TypeVar, overload
 
 from redis_patterns_core.errors import ConfigurationError
-from redis_patterns_core.keys import slot
+from redis_patterns_core.keys import in_one_slot
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.value import value
 
@@ -92,7 +92,7 @@ class Script:
         Raises:
             ConfigurationError: keys in different hash slots, which no node of a cluster could serve together.
         """
-        if len(keys) > 1 and len({slot(key) for key in keys}) > 1:
+        if len(keys) > 1 and not in_one_slot(keys):
             raise ConfigurationError(f"keys of {self.name} must be in one hash slot, so they need one hash tag")
         return Command(("EVALSHA", self.sha, len(keys), *keys, *args), self)
 

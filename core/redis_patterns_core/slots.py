@@ -1,30 +1,24 @@
-"""Concurrency limits: at most so many at once, each for as long as its lease runs.
+"""Concurrency limits: at most so many at once for each id, each for as long as its lease runs.
 
-Promises: counting and taking are one step in Redis, by Redis' clock; a slot whose holder died is free when its lease
-runs out, each on its own; a repeated call whose first answer was lost takes no second slot.
+Promises: those of `redis_patterns_core.queued`; counting and taking are one step in Redis, by Redis' clock; a slot
+whose holder died is free when its lease runs out; a repeated call whose first answer was lost takes no second slot.
 
-Keys: ``slots:{ID}:held:NAME``, a sorted set of the holders' tokens by when their leases end, expiring with the last of
-them; ``slots:{ID}:waiting:NAME``, a sorted set, and ``slots:{ID}:wake:NAME``, a list, while somebody waits.
+Keys: ``slots:{ID}:held:NAME``, a sorted set of the holders by when their leases end, expiring with the last of them;
+``slots:{ID}:queue:NAME`` and ``slots:{ID}:waiting:NAME``, sorted sets, and ``slots:{ID}:wake:NAME`` with those of
+single members ``slots:{ID}:wake:NAME:FINGERPRINT``, lists, while somebody waits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 
-from redis_patterns_core import replies, validate
+from redis_patterns_core import validate
 from redis_patterns_core.keys import Keys
-from redis_patterns_core.leases import Leasable
-from redis_patterns_core.plan import Command, Effect, Plan, Script
-from redis_patterns_core.replies import Reply
+from redis_patterns_core.plan import Plan
+from redis_patterns_core.queued import ONE_PERMIT, Queued, QueueKeys, count
 from redis_patterns_core.validate import Duration
 
 __all__ = ["ConcurrencyLimit", "Slot"]
-
-_ACQUIRE = Script.load("slot_acquire")
-_EXTEND = Script.load("slot_extend")
-_RELEASE = Script.load("slot_release")
-_COUNT = Script.load("slot_count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +43,14 @@ class ConcurrencyLimit:
     limit: int
     ttl: Duration = 10
     namespace: str = ""
-    _keys: tuple[Keys, Keys, Keys] = field(init=False, repr=False, compare=False)
+    _keys: tuple[Keys, ...] = field(init=False, repr=False, compare=False)
     _ttl_ms: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         validate.text("name", self.name)
         validate.namespace(self.namespace)
         validate.integer("limit", self.limit, least=1)
-        parts = [f"{part}:{self.name}" for part in ("held", "waiting", "wake")]
+        parts = [f"{part}:{self.name}" for part in ("held", "queue", "waiting", "wake")]
         keys = tuple([Keys("slots", part=part, namespace=self.namespace) for part in parts])
         object.__setattr__(self, "_keys", keys)
         object.__setattr__(self, "_ttl_ms", validate.milliseconds("ttl", self.ttl))
@@ -68,8 +62,7 @@ class ConcurrencyLimit:
             ConfigurationError: an id that is not allowed.
         """
         validate.text("id", id)
-        held, waiting, wake = self._keys
-        return Slot(self.name, held(id), self.limit, waiting(id), wake(id), self._ttl_ms)
+        return Slot(self.name, QueueKeys(*[make(id) for make in self._keys]), self.limit, self._ttl_ms)
 
     def count(self, id: str) -> Plan[int]:
         """Tell how many slots of `id` are held. One round trip.
@@ -77,7 +70,7 @@ class ConcurrencyLimit:
         Raises:
             ConfigurationError: an id that is not allowed.
         """
-        return Plan("slot.count", (_COUNT((self.key(id),)),), _integer, Effect.READS)
+        return count(self.slot(id).keys, "slot.count")
 
     def key(self, id: str) -> str:
         """Give the key of `id`.
@@ -89,39 +82,31 @@ class ConcurrencyLimit:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot(Leasable):
+class Slot(Queued):
     """One of the slots of an id; made by `ConcurrencyLimit.slot`.
 
     Parameters:
         name: of the limit.
-        key: of those who hold one; none of the keys is shown, as they have the id in them.
         limit: how many there are.
-        waiting_key: of those who wait.
     """
 
     name: str
-    key: str = field(repr=False)
+    _keys: QueueKeys = field(repr=False)  # not shown, as they have the id in them
     limit: int
-    waiting_key: str = field(repr=False)
-    _wake_key: str = field(repr=False)
     _ttl_ms: int = field(repr=False)
 
     word = "slot"
+    mode = ONE_PERMIT
 
     @property
-    def wake_key(self) -> str:
-        """The list on which those who wait are woken, one by one."""
-        return self._wake_key
+    def keys(self) -> QueueKeys:
+        """Its keys."""
+        return self._keys
 
-    def _acquisition(self, token: str, wait_ms: int) -> Command:
-        return _ACQUIRE((self.key, self.waiting_key, self.wake_key), token, self._ttl_ms, self.limit, wait_ms)
+    @property
+    def line(self) -> str | None:
+        """The line of one driver's tasks, of whom one at a time waits at Redis."""
+        return self._keys.wake
 
-    def _extension(self, token: str, ttl_ms: int) -> Command:
-        return _EXTEND((self.key,), token, ttl_ms)
-
-    def _freeing(self, token: str) -> Command:
-        return _RELEASE((self.key, self.waiting_key, self.wake_key), token)
-
-
-def _integer(answers: Sequence[Reply]) -> int:
-    return replies.integer(answers[0])
+    def _permits(self) -> int:
+        return self.limit

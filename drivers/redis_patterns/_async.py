@@ -13,6 +13,7 @@ import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, overload
 
@@ -32,7 +33,7 @@ from redis_patterns_core.errors import (
     Unreachable,
 )
 from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps, Within
-from redis_patterns_core.leases import Held, Leasable, Lease
+from redis_patterns_core.leases import Held, Leasable, Lease, campaign
 from redis_patterns_core.locks import NamedByCall
 from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.rate_limits import Limiter
@@ -146,13 +147,16 @@ class AsyncDriver(ABC):
             DriverClosed: the driver was closed.
             TypeError: `step` is neither a plan nor a flow.
         """
-        if isinstance(step, Plan) and timeout is None and self._instrument is None:
-            # The way of most plans, without a call more than it needs.
-            try:
-                answers = await self._ask(step.commands, step.blocks_for)
-            except Incomplete as attempt:
-                answers = await self._finish(step, attempt)
-            return step.parse(answers)
+        if timeout is None and self._instrument is None:
+            # The way of most, without a call more than it needs.
+            if isinstance(step, Flow):
+                return await self._run_flow(step)
+            if isinstance(step, Plan):
+                try:
+                    answers = await self._ask(step.commands, step.blocks_for)
+                except Incomplete as attempt:
+                    answers = await self._finish(step, attempt)
+                return step.parse(answers)
         seconds = None if timeout is None else validate.milliseconds("timeout", timeout) / 1000
         tally = Tally()
         if self._instrument is None:
@@ -160,14 +164,13 @@ class AsyncDriver(ABC):
         with Observed(self._instrument, step, tally, self._clock, self._report):
             return await self._run_within(step, seconds, tally)
 
-    @contextlib.asynccontextmanager
-    async def hold(
+    def hold(
         self, lock: Leasable, *, wait: Duration | None = 5, renew: bool = True
-    ) -> AsyncGenerator[Held, None]:
+    ) -> AbstractAsyncContextManager[Held]:
         """Run a block of code under a lock.
 
         Parameters:
-            lock: a `Lock`, or a slot of a `ConcurrencyLimit`.
+            lock: a lock of any kind, a `Semaphore`, or a slot of a `ConcurrencyLimit`.
             wait: seconds, or a timedelta, to wait for it; 0 tries once, ``None`` waits for as long as it takes.
             renew: prolong the lease at a third of its TTL while the block runs, in a task of the driver.
 
@@ -179,7 +182,42 @@ class AsyncDriver(ABC):
             LockNotAcquired: it was held by others for the whole wait.
             LockLost: the lock was lost while the block ran.
         """
-        lease = await self._acquire(lock, wait)
+        return self._held(lock, lambda: self._acquire(lock, wait), renew=renew)
+
+    async def lead(self, lock: Leasable, work: Callable[[Held], Awaitable[T]], *, wait: Duration | None = None) -> T:
+        """Do something as the one leader among all who do the same: campaign, and work while elected.
+
+        Trouble with the connection does not end a campaign.
+
+        Parameters:
+            lock: what the leader holds; the TTL is how long nobody leads after a leader died.
+            work: called with what is held each time that this one is elected, and cancelled when the lock is lost; then
+                this one campaigns again. When it returns, it resigns.
+            wait: seconds, or a timedelta, for each campaign; ``None`` for as long as it takes.
+
+        Returns:
+            What `work` returned while it led.
+
+        Raises:
+            LockNotAcquired: others led for the whole wait.
+            Exception: whatever `work` raised; it has resigned then.
+        """
+        while True:
+            held: Held | None = None
+            try:
+                async with self._held(lock, lambda: self.run(campaign(lock, wait)), renew=True) as held:
+                    result = await work(held)
+            except LockLost:
+                if held is None or not held.lost:
+                    raise  # another lock's, that the work held
+                continue
+            return result
+
+    @contextlib.asynccontextmanager
+    async def _held(
+        self, lock: Leasable, acquire: Callable[[], Awaitable[Lease | None]], *, renew: bool
+    ) -> AsyncGenerator[Held, None]:
+        lease = await acquire()
         if lease is None:
             raise LockNotAcquired(f"{lock.word} {lock.name!r} was held by others for the whole wait")
         held = Held(lease, self._clock)
@@ -364,13 +402,15 @@ class AsyncDriver(ABC):
         if not seconds:
             return await self.run(lock.wait_for(0))
         ends_at = self._clock() + seconds
-        if not await self._lines.enter(lock.wake_key, seconds):
+        if lock.line is None:
+            return await self.run(lock.wait_for(wait))
+        if not await self._lines.enter(lock.line, seconds):
             return None
         try:
             left = None if seconds == math.inf else max(0.0, ends_at - self._clock())
             return await self.run(lock.wait_for(left))
         finally:
-            self._lines.leave(lock.wake_key)
+            self._lines.leave(lock.line)
 
     # Flows
 

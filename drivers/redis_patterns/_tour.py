@@ -22,6 +22,7 @@ from redis_patterns_core.leaderboards import Entry, Leaderboard
 from redis_patterns_core.leases import Lease
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Command, Effect, Plan, batch
+from redis_patterns_core.queued_locks import ReadWriteLock
 from redis_patterns_core.slots import ConcurrencyLimit
 from redis_patterns_core.tracing import Outcome, Subject
 from redis_patterns_core.windows import FixedWindow, SlidingLog
@@ -83,6 +84,7 @@ def sections(namespace: str) -> list[Section]:
     )
     exports = ConcurrencyLimit("exports", limit=1, namespace=namespace)
     slot = exports.slot("alice")
+    rw = ReadWriteLock("catalogue", ttl=10, namespace=namespace)
     lock = Lock("order:123", ttl=10, namespace=namespace)
     lease = Lease(lock.name, "worker-1")  # known beforehand, as the step that acquires it names its token
     ann, bob = Entry("ann", 30.0, 1), Entry("bob", 12.5, 2)
@@ -132,6 +134,15 @@ def sections(namespace: str) -> list[Section]:
                 Step('exports.count("alice")', exports.count("alice"), _is(1)),
             ],
             {"exports": exports, "slot": slot},
+        ),
+        Section(
+            "ReadWriteLock: readers together, a writer alone",
+            [
+                Step('rw.read().acquire(token="reader-1")', rw.read().acquire("reader-1"), lambda got: got is not None),
+                Step('rw.read().acquire(token="reader-2")', rw.read().acquire("reader-2"), lambda got: got is not None),
+                Step('rw.write().acquire(token="writer-1")', rw.write().acquire("writer-1"), _is(None)),
+            ],
+            {"rw": rw},
         ),
         Section(
             "Lock: one holder at a time, for as long as a lease runs",

@@ -28,6 +28,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
@@ -51,7 +52,7 @@ from redis_patterns_core.errors import (
     Unreachable,
 )
 from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps, Within
-from redis_patterns_core.leases import Held, Leasable
+from redis_patterns_core.leases import Held, Leasable, Lease, campaign
 from redis_patterns_core.locks import NamedByCall
 from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.rate_limits import Limiter
@@ -231,12 +232,11 @@ class Driver:
             ends_at = self._clock() + validate.milliseconds("timeout", timeout) / 1000
         return self._run(step, self._sleep, ends_at)
 
-    @contextlib.contextmanager
-    def hold(self, lock: Leasable, *, wait: Duration | None = 5, renew: bool = True) -> Generator[Held, None, None]:
+    def hold(self, lock: Leasable, *, wait: Duration | None = 5, renew: bool = True) -> AbstractContextManager[Held]:
         """Run a block of code under a lock.
 
         Parameters:
-            lock: a `Lock`, or a slot of a `ConcurrencyLimit`.
+            lock: a lock of any kind, a `Semaphore`, or a slot of a `ConcurrencyLimit`.
             wait: seconds, or a timedelta, to wait for it; 0 tries once, ``None`` waits for as long as it takes.
             renew: prolong the lease at a third of its TTL while the block runs, in a thread of the driver.
 
@@ -249,7 +249,40 @@ class Driver:
             LockNotAcquired: it was held by others for the whole wait.
             LockLost: at the end of the block, which itself ended well: the lock was lost while it ran.
         """
-        lease = self.run(lock.wait_for(wait))
+        return self._held(lock, lock.wait_for(wait), renew=renew)
+
+    def lead(self, lock: Leasable, work: Callable[[Held], T], *, wait: Duration | None = None) -> T:
+        """Do something as the one leader among all who do the same: campaign, and work while elected.
+
+        Trouble with the connection does not end a campaign.
+
+        Parameters:
+            lock: what the leader holds; the TTL is how long nobody leads after a leader died.
+            work: called with what is held each time that this one is elected. It should return when ``held.lost``, or
+                raise by ``held.check()``; then this one campaigns again. When it returns otherwise, it resigns.
+            wait: seconds, or a timedelta, for each campaign; ``None`` for as long as it takes.
+
+        Returns:
+            What `work` returned while it led.
+
+        Raises:
+            LockNotAcquired: others led for the whole wait.
+            Exception: whatever `work` raised; it has resigned then.
+        """
+        while True:
+            held: Held | None = None
+            try:
+                with self._held(lock, campaign(lock, wait), renew=True) as held:
+                    result = work(held)
+            except LockLost:
+                if held is None or not held.lost:
+                    raise  # another lock's, that the work held
+                continue
+            return result
+
+    @contextlib.contextmanager
+    def _held(self, lock: Leasable, acquisition: Flow[Lease | None], *, renew: bool) -> Generator[Held, None, None]:
+        lease = self.run(acquisition)
         if lease is None:
             raise LockNotAcquired(f"{lock.word} {lock.name!r} was held by others for the whole wait")
         try:

@@ -121,10 +121,20 @@ class Fake:
                 return False if score is None else _shown(score).encode()
             case "ZCOUNT", [key, low, "+inf"]:
                 return len(self._above(key, low))
-            case "ZRANGEBYSCORE", [key, low, "+inf", "WITHSCORES", "LIMIT", "0", "1"]:
-                return self._flat(self._above(key, low)[:1])
+            case "ZRANGEBYSCORE", [key, "-inf", high]:
+                return self._members([item for item in self._above(key, "-inf") if item[1] <= float(high)])
+            case "ZRANGEBYSCORE", [key, low, "+inf", "WITHSCORES"]:
+                return self._flat(self._above(key, low))
             case "ZRANGE", [key, "-1", "-1", "WITHSCORES"]:
                 return self._flat(self._above(key, "-inf")[-1:])
+            case "ZRANGE", [key, "0", "0", "WITHSCORES"]:
+                return self._flat(self._above(key, "-inf")[:1])
+            case "ZRANGE", [key, first, last]:
+                return self._members(
+                    self._above(key, "-inf")[int(first) :][: int(last) - int(first) + 1 if int(last) >= 0 else None]
+                )
+            case "ZRANK", [key, member]:
+                return [name for name, _ in self._above(key, "-inf")].index(member)
             case "ZREMRANGEBYSCORE", [key, "-inf", high]:
                 left = {member: score for member, score in self.sets.get(key, {}).items() if score > float(high)}
                 self.sets[key] = left
@@ -169,6 +179,9 @@ class Fake:
         if not self.sets.get(key):
             self.sets.pop(key, None)
             self.expiry.pop(key, None)
+
+    def _members(self, items: list[tuple[str, float]]) -> Any:
+        return self.lua.table_from([member.encode() for member, _ in items])
 
     def _flat(self, items: list[tuple[str, float]]) -> Any:
         return self.lua.table_from([word.encode() for member, score in items for word in (member, _shown(score))])

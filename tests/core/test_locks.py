@@ -15,6 +15,7 @@ from redis_patterns import (
     Lease,
     Lock,
     LockLost,
+    Occupancy,
     OutcomeUnknown,
     Plan,
     Unreachable,
@@ -169,9 +170,11 @@ def test_what_interrupts_a_wait_gives_back_and_wakes_the_next() -> None:
 def test_what_is_told_of_a_holder() -> None:
     """Who, since when, for how long, and how many wait; never the token."""
     lease = Lease("x", "s3cret")
-    assert LOCK.inspect().parse([[b"s3cret", 1500, FENCE, 3]]) == Holder(lease.fingerprint, FENCE / 1e6, 1.5, FENCE, 3)
-    assert LOCK.inspect().parse([[b"s3cret", -1, 0, 0]]) == Holder(lease.fingerprint, None, None, 0, 0)
-    assert LOCK.inspect().parse([[b"", 0, 0, 0]]) is None
+    assert LOCK.inspect().parse([[b"s3cret", 1500, FENCE, 3]]) == Occupancy(
+        (Holder(lease.fingerprint, FENCE / 1e6, 1.5, FENCE),), 3
+    )
+    assert LOCK.inspect().parse([[b"s3cret", -1, 0, 0]]) == Occupancy((Holder(lease.fingerprint, None, None, 0),), 0)
+    assert LOCK.inspect().parse([[b"", 0, 0, 2]]) == Occupancy((), 2)
     assert "s3cret" not in lease.fingerprint
 
 

@@ -125,8 +125,7 @@ def test_a_release_wakes_one_who_waits(version: str) -> None:
         return redis.reply(lock._acquisition(token, wait))
 
     def waiting() -> int:
-        held = redis.run(lock.inspect())
-        return 0 if held is None else int(held.waiting)
+        return int(redis.run(lock.inspect()).waiting)
 
     redis.run(lock.acquire("a"))
     redis.run(lock.release(Lease("x", "a")))

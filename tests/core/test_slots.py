@@ -44,14 +44,14 @@ def test_each_lease_ends_on_its_own(version: str) -> None:
     redis.now += 5_000_000
     redis.run(SLOT.acquire("alive"))
     redis.now += 4_000_000
-    assert redis.reply(SLOT.acquire("next").commands[0]) == [0, 1000, 0]
+    assert redis.reply(SLOT.acquire("next").commands[0]) == [0, 1000, 0, b""]
     assert redis.run(SLOT.extend(lease("alive"))) is True
     redis.now += 1_000_000
     assert redis.run(EXPORTS.count("ann")) == 1
     assert redis.run(SLOT.extend(lease("dead"))) is False
     assert redis.run(SLOT.release(lease("dead"))) is False
     assert redis.run(SLOT.acquire("next")) == lease("next")
-    assert set(redis.sets[EXPORTS.key("ann")]) == {"alive", "next"}
+    assert set(redis.sets[EXPORTS.key("ann")]) == {"s1::alive", "s1::next"}
 
 
 @pytest.mark.parametrize("version", sorted(RUNTIMES))
@@ -89,22 +89,3 @@ def test_what_is_not_allowed() -> None:
     with pytest.raises(ConfigurationError, match="id must"):
         EXPORTS.slot("")
     assert "ann" not in repr(SLOT)
-
-
-@pytest.mark.parametrize("version", sorted(RUNTIMES))
-def test_those_who_wait_are_woken_one_by_one(version: str) -> None:
-    """A slot that is given back wakes one; who takes one and sees another free wakes the next."""
-    redis = Fake(version)
-    key = SLOT.wake_key
-    for token in ("a", "b"):
-        redis.run(SLOT.acquire(token))
-    for token in ("c", "d"):
-        assert redis.reply(SLOT._acquisition(token, 15_000)) == [0, 10_000, 0]
-    for token in ("a", "b"):
-        redis.run(SLOT.release(lease(token)))
-    assert redis.lists[key] == ["1"]
-    assert redis.run(SLOT.acquire("c")) == lease("c")
-    assert redis.lists[key] == ["1"]
-    assert redis.run(SLOT.acquire("d")) == lease("d")
-    assert key not in redis.lists
-    assert set(redis.sets) == {EXPORTS.key("ann")}

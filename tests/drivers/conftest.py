@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -112,6 +112,13 @@ def connect(cell: Cell, place: Server | RunningCluster | str) -> Connect:
         return make(url, options)
 
     return opened
+
+
+@pytest.fixture
+async def redis(connect: Connect) -> AsyncIterator[Face]:
+    """Give the cell's driver, with its defaults."""
+    async with connect() as redis:
+        yield redis
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 import fakeredis
 import redis
@@ -35,6 +36,9 @@ class Face(Protocol):
     def hold(
         self, lock: Leasable, *, wait: Duration | None = 5, renew: bool = True
     ) -> AbstractAsyncContextManager[Held]: ...
+    async def lead(
+        self, lock: Leasable, work: Callable[[Held], Awaitable[T]], *, wait: Duration | None = None
+    ) -> T: ...
     async def close(self, grace: Duration = 5) -> None: ...
 
 
@@ -62,6 +66,15 @@ class SyncFace:
             raise
         else:
             await anyio.to_thread.run_sync(lambda: manager.__exit__(None, None, None), limiter=self._threads)
+
+    async def lead(self, lock: Leasable, work: Callable[[Held], Awaitable[T]], *, wait: Duration | None = None) -> T:
+        async def call(held: Held) -> T:
+            return await work(held)
+
+        return await anyio.to_thread.run_sync(
+            lambda: self.driver.lead(lock, lambda held: anyio.from_thread.run(call, held), wait=wait),
+            limiter=self._threads,
+        )
 
     async def close(self, grace: Duration = 5) -> None:
         await anyio.to_thread.run_sync(self.driver.close, grace)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import anyio
@@ -26,22 +25,16 @@ from redis_patterns import (
     Lock,
     LockLost,
     LockNotAcquired,
+    Occupancy,
     SlidingCounter,
     SlidingLog,
     TokenBucket,
     batch,
 )
-from tests.drivers.conftest import Connect
 from tests.drivers.faces import Face, Kind
 from tests.drivers.plans import reads, sets
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def redis(connect: Connect) -> AsyncIterator[Face]:
-    async with connect() as redis:
-        yield redis
 
 
 # Leaderboards
@@ -325,14 +318,14 @@ async def test_a_waiter_is_woken(redis: Face, kind: Kind, namespace: str) -> Non
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(wait)
         with anyio.fail_after(10):
-            while (holder := await redis.run(lock.inspect())) is None or not holder.waiting:
+            while not (await redis.run(lock.inspect())).waiting:
                 await anyio.sleep(0.005)
             await redis.run(lock.release(first))
             await acquired.wait()
     assert lease is not None
     assert lease.fence > first.fence > 0
-    holder = await redis.run(lock.inspect())
-    assert holder is not None
-    assert (holder.fingerprint, holder.waiting, holder.fence) == (lease.fingerprint, 0, lease.fence)
+    now = await redis.run(lock.inspect())
+    (holder,) = now.holders
+    assert (holder.fingerprint, now.waiting, holder.fence) == (lease.fingerprint, 0, lease.fence)
     await redis.run(lock.release(lease))
-    assert await redis.run(lock.inspect()) is None
+    assert await redis.run(lock.inspect()) == Occupancy((), 0)

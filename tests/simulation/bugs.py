@@ -13,10 +13,10 @@ from redis_patterns import (
     Defer,
     Effect,
     Flow,
-    Leasable,
     Lease,
     Limit,
     Now,
+    Occupancy,
     Plan,
     Script,
     Sleep,
@@ -24,6 +24,7 @@ from redis_patterns import (
     flow,
 )
 from redis_patterns.testing.simulation import SOME, Faults, Setup
+from redis_patterns_core.leases import InOneStep
 from redis_patterns_core.replies import integer, number
 from tests.core.limit_models import Model
 from tests.simulation.cases import (
@@ -280,7 +281,7 @@ def count_in_two_steps(_: str, cost: int) -> Steps[Decision]:
     return Decision(taken <= FIXED.limit, FIXED.limit, 0, 0.0, 0.0, 0.0, taken=(("naive", cost, 0),))
 
 
-class BrokenSlots(Leasable):
+class BrokenSlots(InOneStep):
     """Our slots with other commands."""
 
     word = "broken"
@@ -301,11 +302,14 @@ class BrokenSlots(Leasable):
         del wait_ms
         return self._scripts[0]((SLOTS.key("all"),), token, self._ttl_ms)
 
-    def _extension(self, token: str, ttl_ms: int) -> Command:
-        return self._scripts[1]((SLOTS.key("all"),), token, ttl_ms)
+    def _extensions(self, token: str, ttl_ms: int | None) -> tuple[Command, ...]:
+        return (self._scripts[1]((SLOTS.key("all"),), token, ttl_ms or self._ttl_ms),)
 
-    def _freeing(self, token: str) -> Command:
-        return self._scripts[2]((SLOTS.key("all"),), token, 0)
+    def _freeings(self, token: str) -> tuple[Command, ...]:
+        return (self._scripts[2]((SLOTS.key("all"),), token, 0),)
+
+    def inspect(self) -> Plan[Occupancy]:
+        raise NotImplementedError
 
 
 SLOTS_BY_COUNT = BrokenSlots(

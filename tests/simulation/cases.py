@@ -42,13 +42,14 @@ TTL = 1.0
 # Locks
 
 
-def lock_setup(lock: Any, *, clients: int = 3, rounds: int = 3) -> Setup:
+def lock_setup(lock: Any, *, clients: int = 3, rounds: int = 3, wakes_within: float = TTL + 0.1) -> Setup:
     """Clients that take a lock, work under it in steps, and give it back.
 
     Parameters:
         lock: a `Lock`, or something broken in its place.
         clients: how many.
         rounds: how often each wants it.
+        wakes_within: seconds for which somebody may wait although it is free.
     """
 
     def setup(world: World) -> None:
@@ -114,7 +115,7 @@ def lock_setup(lock: Any, *, clients: int = 3, rounds: int = 3) -> Setup:
                 free_since[name] = now
             for name in set(free_since) - asleep:
                 del free_since[name]
-            return all(now - since <= TTL + 0.1 for since in free_since.values())
+            return all(now - since <= wakes_within for since in free_since.values())
 
         world.invariant("a fence that does not grow", fences_grow)
         world.invariant("those who wait sleep on", nobody_sleeps_too_long)
