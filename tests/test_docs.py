@@ -61,6 +61,7 @@ def test_every_pattern_of_the_readme_has_a_page() -> None:
     table = re.findall(r"^\| \[`(\w+)`\]\(([^)]+)\)", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert {name for name, _ in table} == {
         "AllOf",
+        "Cache",
         "ConcurrencyLimit",
         "FairLock",
         "Leaderboard",

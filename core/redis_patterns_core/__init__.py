@@ -5,7 +5,8 @@ Users import these names from `redis_patterns`.
 
 from redis_patterns_core.all_of import AllOf
 from redis_patterns_core.buckets import GCRA, LeakyBucket, TokenBucket
-from redis_patterns_core.codec import Bytes, Codec, Json, Text
+from redis_patterns_core.cache import MISS, Cache, CacheEvent, Loader, Miss
+from redis_patterns_core.codec import Bytes, Codec, Compressed, Json, SignedPickle, Text
 from redis_patterns_core.decisions import Decision, Taken
 from redis_patterns_core.errors import (
     CommandFailed,
@@ -21,7 +22,7 @@ from redis_patterns_core.errors import (
     RateLimited,
     Unreachable,
 )
-from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps, Within, flow
+from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within, flow
 from redis_patterns_core.guarded import Guarded
 from redis_patterns_core.http import (
     ClientAddress,
@@ -49,15 +50,20 @@ from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
 
 __all__ = [
     "GCRA",
+    "MISS",
     "AllOf",
+    "Alongside",
     "Argument",
     "Backoff",
     "Bytes",
+    "Cache",
+    "CacheEvent",
     "Call",
     "ClientAddress",
     "Codec",
     "Command",
     "CommandFailed",
+    "Compressed",
     "ConcurrencyLimit",
     "ConfigurationError",
     "DeadlineExceeded",
@@ -85,9 +91,11 @@ __all__ = [
     "Lease",
     "Limit",
     "Limiter",
+    "Loader",
     "Lock",
     "LockLost",
     "LockNotAcquired",
+    "Miss",
     "MultiLock",
     "Now",
     "Occupancy",
@@ -106,6 +114,8 @@ __all__ = [
     "Rule",
     "Script",
     "Semaphore",
+    "Shared",
+    "SignedPickle",
     "Sleep",
     "SlidingCounter",
     "SlidingLog",

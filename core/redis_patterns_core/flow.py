@@ -26,13 +26,38 @@ from typing import Any, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, Union,
 
 from redis_patterns_core.plan import Plan
 
-__all__ = ["Call", "Defer", "Flow", "Now", "Sleep", "Spawn", "Step", "Steps", "Within", "flow", "perform"]
+__all__ = [
+    "Alongside",
+    "Call",
+    "Defer",
+    "Flow",
+    "Now",
+    "Shared",
+    "Sleep",
+    "Spawn",
+    "Step",
+    "Steps",
+    "Within",
+    "flow",
+    "perform",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-Step: TypeAlias = Union["Plan[Any]", "Flow[Any]", "Sleep", "Now", "Call[Any]", "Spawn", "Defer", "Within[Any]"]
+Step: TypeAlias = Union[
+    "Plan[Any]",
+    "Flow[Any]",
+    "Sleep",
+    "Now",
+    "Call[Any]",
+    "Spawn",
+    "Defer",
+    "Within[Any]",
+    "Alongside[Any]",
+    "Shared[Any]",
+]
 """What a flow may ask of its driver."""
 
 Steps: TypeAlias = Generator[Step, Any, T]
@@ -84,6 +109,7 @@ def flow(function: Callable[P, Steps[T]]) -> Callable[P, Flow[T]]:
     It is named ``function``, or ``class.function`` after the class of whom the method belongs to, all in lower case.
     """
     owner, _, name = function.__qualname__.rpartition("<locals>.")[2].lower().rpartition(".")
+    name = name.lstrip("_")
 
     @functools.wraps(function)
     def build(*args: P.args, **kwargs: P.kwargs) -> Flow[T]:
@@ -92,7 +118,7 @@ def flow(function: Callable[P, Steps[T]]) -> Callable[P, Flow[T]]:
     return build
 
 
-def perform(step: Plan[T] | Flow[T] | Within[T]) -> Steps[T]:
+def perform(step: Plan[T] | Flow[T] | Within[T] | Call[T]) -> Steps[T]:
     """Yield a step and return its result, where it may be one of several kinds."""
     value: T = yield step
     return value
@@ -171,6 +197,45 @@ class Call(Generic[T_co]):
 
     def __iter__(self) -> Steps[T_co]:
         """Yield the step itself and return what the function returned."""
+        value: T_co = yield self
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Alongside(Generic[T_co]):
+    """Call a function or run a flow, and run another flow until that is over, such as one that prolongs a lease.
+
+    Parameters:
+        step: whose result is that of the step.
+        beside: only sleeps, looks at the clock and runs plans, a `Sleep` first; what it raises goes to the driver's
+            handler of background errors. Where steps are taken one by one, dry or in a simulation, it is left out.
+    """
+
+    step: Call[T_co] | Flow[T_co]
+    beside: Flow[None]
+
+    def __iter__(self) -> Steps[T_co]:
+        """Yield the step itself and return the result."""
+        value: T_co = yield self
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Shared(Generic[T_co]):
+    """Run a flow, or wait for the end of the same one where that is under way in this driver, and share its result.
+
+    What it raises is raised by all who wait; when it is cancelled, one of them begins it anew.
+
+    Parameters:
+        key: flows with equal keys are the same.
+        flow: what to run.
+    """
+
+    key: str
+    flow: Flow[T_co]
+
+    def __iter__(self) -> Steps[T_co]:
+        """Yield the step itself and return the flow's result."""
         value: T_co = yield self
         return value
 

@@ -16,21 +16,17 @@ Source: https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/
 
 from __future__ import annotations
 
-import inspect
-import re
-import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 
 from redis_patterns_core import replies, validate
-from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.keys import key
 from redis_patterns_core.leases import Holder, InOneStep, Occupancy, fingerprint
 from redis_patterns_core.plan import Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
 
-__all__ = ["Lock", "NamedByCall"]
+__all__ = ["Lock"]
 
 _ACQUIRE = Script.load("lock_acquire")
 _EXTEND = Script.load("lock_extend")
@@ -100,44 +96,6 @@ class Lock(InOneStep):
 
     def _freeings(self, token: str) -> tuple[Command, ...]:
         return (_RELEASE((self.key, self._waiting_key, self._wake_key), token),)
-
-
-class NamedByCall:
-    """Makes the lock of each call of a function.
-
-    Parameters:
-        function: whose calls.
-        name: the lock's, with parameters of the function in braces.
-        ttl, namespace: as for `Lock`.
-
-    Raises:
-        ConfigurationError: braces that are no parameter, or a value that `Lock` does not take.
-    """
-
-    def __init__(self, function: Callable[..., object], name: str, *, ttl: Duration, namespace: str) -> None:
-        self._signature = inspect.signature(function)
-        self._name = validate.text("name", name)
-        self._ttl = ttl
-        self._namespace = namespace
-        try:
-            fields = [field for _, field, _, _ in string.Formatter().parse(name) if field is not None]
-        except ValueError as error:
-            raise ConfigurationError(f"name must be text with parameters in braces, not {name!r}: {error}") from None
-        for wanted in fields:
-            if re.split(r"[.\[]", wanted)[0] not in self._signature.parameters:
-                raise ConfigurationError(f"name must have parameters of the function in braces, unlike {wanted!r}")
-        Lock(name, ttl=ttl, namespace=namespace)  # checked now, not at the first call
-
-    def lock(self, args: Sequence[object], kwargs: Mapping[str, object]) -> Lock:
-        """Give the lock of a call.
-
-        Raises:
-            TypeError: the function does not take these arguments.
-            ConfigurationError: they make no name.
-        """
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        return Lock(self._name.format(**bound.arguments), ttl=self._ttl, namespace=self._namespace)
 
 
 def _occupancy(answers: Sequence[Reply]) -> Occupancy:

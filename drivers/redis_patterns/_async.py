@@ -19,9 +19,12 @@ from typing import Any, ParamSpec, Protocol, Self, TypeVar, overload
 
 import anyio
 
+from redis_patterns._cached import CachedCoroutineFunction
+from redis_patterns._flights import Flights
 from redis_patterns._lines import Lines
 from redis_patterns._observe import Observed, Tally
 from redis_patterns_core import validate
+from redis_patterns_core.cache import Cache
 from redis_patterns_core.errors import (
     CommandFailed,
     ConfigurationError,
@@ -32,13 +35,14 @@ from redis_patterns_core.errors import (
     OutcomeUnknown,
     Unreachable,
 )
-from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps, Within
+from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within
 from redis_patterns_core.leases import Held, Leasable, Lease, campaign
-from redis_patterns_core.locks import NamedByCall
+from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.rate_limits import Limiter
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
+from redis_patterns_core.templates import Template
 from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration
 
@@ -123,6 +127,7 @@ class AsyncDriver(ABC):
         self._clock = clock
         self._background: set[Task] = set()
         self._lines = Lines(sleep)
+        self._flights = Flights()
         self._closed = False
 
     @abstractmethod
@@ -271,14 +276,40 @@ class AsyncDriver(ABC):
         def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
             if not inspect.iscoroutinefunction(function):
                 raise ConfigurationError("function must be a coroutine function; the sync driver is for others")
-            named = NamedByCall(function, name, ttl=ttl, namespace=namespace)
+            template = Template("name", name, function, unique=False)
+            Lock(name, ttl=ttl, namespace=namespace)  # checked now, not at the first call
 
             @functools.wraps(function)
             async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-                async with self.hold(named.lock(args, kwargs), wait=wait):
+                async with self.hold(Lock(template.fill(args, kwargs), ttl=ttl, namespace=namespace), wait=wait):
                     return await function(*args, **kwargs)
 
             return call
+
+        return decorate
+
+    def cached(
+        self, cache: Cache[T], key: str, *, ttl: Duration | None = None, tags: Sequence[str] = ()
+    ) -> Callable[[Callable[P, Awaitable[T]]], CachedCoroutineFunction[P, T]]:
+        """Make a decorator of coroutine functions: what a call gives is cached, as by `Cache.load`.
+
+        Parameters:
+            cache: where.
+            key: of the entry, with the function's parameters in braces, such as ``user:{user_id}``; different values
+                make different keys.
+            ttl: how long a result is fresh; the cache's where none is given.
+            tags: by which results can be invalidated, with parameters in braces too.
+
+        Returns:
+            A decorator; what it gives is called like the function, and has ``key``, ``invalidate`` and ``refresh``,
+            each with the arguments of a call.
+
+        Raises:
+            ConfigurationError: braces that are no parameter, or a function that is no coroutine function.
+        """
+
+        def decorate(function: Callable[P, Awaitable[T]]) -> CachedCoroutineFunction[P, T]:
+            return CachedCoroutineFunction(self, cache, function, key=key, ttl=ttl, tags=tags)
 
         return decorate
 
@@ -461,9 +492,27 @@ class AsyncDriver(ABC):
                 return await result if inspect.isawaitable(result) else result
             case Spawn():
                 self._spawn(step.flow)
+            case Alongside():
+                return await self._alongside(step)
+            case Shared():
+                return await self._flights.share(step.key, lambda: self.run(step.flow))
             case _:
                 raise TypeError(f"a flow yields steps, not {type(step).__name__}")
         return None
+
+    async def _alongside(self, step: Alongside[T]) -> T:
+        async def keep() -> None:
+            try:
+                await self._run_flow(step.beside)
+            except Exception as error:  # noqa: BLE001  there is no caller
+                self._report(step.beside, error)
+
+        keeping = self._start(keep, step.beside.name)
+        try:
+            result: T = await self._perform(step.step)
+            return result
+        finally:
+            await keeping.stop()
 
     async def _clean_up(self, plan: Plan[Any]) -> None:
         # Shielded, or the first await would raise the cancellation that brought us here, and nothing would be sent.

@@ -15,9 +15,11 @@ from typing import Any, Generic, TypeVar
 from redis_patterns_core import replies
 from redis_patterns_core.all_of import AllOf
 from redis_patterns_core.buckets import TokenBucket
+from redis_patterns_core.cache import MISS, Cache
 from redis_patterns_core.cluster import keys_of
 from redis_patterns_core.errors import CommandFailed, PatternsError
 from redis_patterns_core.flow import Call, Defer, Flow, Steps, flow
+from redis_patterns_core.keys import key
 from redis_patterns_core.leaderboards import Entry, Leaderboard
 from redis_patterns_core.leases import Lease
 from redis_patterns_core.locks import Lock
@@ -76,6 +78,7 @@ def sections(namespace: str) -> list[Section]:
     Parameters:
         namespace: the prefix of all its keys.
     """
+    users: Cache[str] = Cache("users", ttl=60, namespace=namespace)
     weekly = Leaderboard("weekly", namespace=namespace)
     limiter = TokenBucket("api", capacity=2, refill_rate=0.1, namespace=namespace)
     both = AllOf(
@@ -99,6 +102,21 @@ def sections(namespace: str) -> list[Section]:
                 Step('weekly.rank("nobody")', weekly.rank("nobody"), _is(None)),
             ],
             {"weekly": weekly},
+        ),
+        Section(
+            "Cache: values by key, forgotten by key, by tag or all at once",
+            [
+                Step(
+                    'users.set("1", "Ann", tags=["staff"])',
+                    users.set("1", "Ann", tags=["staff"]),
+                    _is(None),
+                    keys=(users.key("1"), key("tag", "staff", namespace=namespace)),
+                ),
+                Step('users.get("1")', users.get("1"), _is("Ann")),
+                Step('users.invalidate_tags("staff")', users.invalidate_tags("staff"), _is(None)),
+                Step('users.get("1")', users.get("1"), _is(MISS)),
+            ],
+            {"users": users},
         ),
         Section(
             "TokenBucket: two at once, one more every ten seconds",

@@ -35,12 +35,15 @@ from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast, overload
 import redis
 
 from redis_patterns._address import Target
+from redis_patterns._cached import CachedFunction
 from redis_patterns._observe import Observed, Tally
 from redis_patterns._redis_py import Leases, Pool
 from redis_patterns._redis_py_clients import LazyCluster, client_of, cluster_client
 from redis_patterns._redis_py_cluster import ClusterLeases
 from redis_patterns._renewer import Renewer
+from redis_patterns._thread_flights import ThreadFlights
 from redis_patterns_core import validate
+from redis_patterns_core.cache import Cache
 from redis_patterns_core.errors import (
     CommandFailed,
     ConfigurationError,
@@ -51,13 +54,14 @@ from redis_patterns_core.errors import (
     OutcomeUnknown,
     Unreachable,
 )
-from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Step, Steps, Within
+from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within
 from redis_patterns_core.leases import Held, Leasable, Lease, campaign
-from redis_patterns_core.locks import NamedByCall
+from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.rate_limits import Limiter
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
+from redis_patterns_core.templates import Template
 from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration
 
@@ -148,6 +152,7 @@ class Driver:
         self._closed = False
         self._renewer: Renewer | None = None
         self._spawned: set[threading.Thread] = set()
+        self._flights = ThreadFlights()
         self._spawning = threading.Lock()
         self._closing = threading.Event()
         _drivers.add(self)
@@ -325,14 +330,40 @@ class Driver:
                 raise ConfigurationError(
                     f"function must not be a coroutine function: the sync driver cannot await {function.__qualname__}"
                 )
-            named = NamedByCall(function, name, ttl=ttl, namespace=namespace)
+            template = Template("name", name, function, unique=False)
+            Lock(name, ttl=ttl, namespace=namespace)  # checked now, not at the first call
 
             @functools.wraps(function)
             def call(*args: P.args, **kwargs: P.kwargs) -> T:
-                with self.hold(named.lock(args, kwargs), wait=wait):
+                with self.hold(Lock(template.fill(args, kwargs), ttl=ttl, namespace=namespace), wait=wait):
                     return function(*args, **kwargs)
 
             return call
+
+        return decorate
+
+    def cached(
+        self, cache: Cache[T], key: str, *, ttl: Duration | None = None, tags: Sequence[str] = ()
+    ) -> Callable[[Callable[P, T]], CachedFunction[P, T]]:
+        """Make a decorator of functions: what a call gives is cached, as by `Cache.load`.
+
+        Parameters:
+            cache: where.
+            key: of the entry, with the function's parameters in braces, such as ``user:{user_id}``; different values
+                make different keys.
+            ttl: how long a result is fresh; the cache's where none is given.
+            tags: by which results can be invalidated, with parameters in braces too.
+
+        Returns:
+            A decorator; what it gives is called like the function, and has ``key``, ``invalidate`` and ``refresh``,
+            each with the arguments of a call.
+
+        Raises:
+            ConfigurationError: braces that are no parameter, or a coroutine function.
+        """
+
+        def decorate(function: Callable[P, T]) -> CachedFunction[P, T]:
+            return CachedFunction(self, cache, function, key=key, ttl=ttl, tags=tags)
 
         return decorate
 
@@ -475,6 +506,7 @@ class Driver:
         self._transport.forget()
         self._renewer = None
         self._spawned = set()
+        self._flights = ThreadFlights()
         self._spawning = threading.Lock()
 
     # Flows
@@ -538,6 +570,15 @@ class Driver:
                 return result
             case Spawn():
                 self._spawn(step.flow)
+            case Alongside():
+                keeping = self._keeper().start(step.beside)
+                try:
+                    return self._perform(step.step, sleep, ends_at)
+                finally:
+                    self._keeper().stop(keeping)
+            case Shared():
+                left = None if ends_at == math.inf else max(0.0, ends_at - self._clock())
+                return self._flights.share(step.key, lambda: self._run(step.flow, sleep, ends_at), left)
             case _:
                 raise TypeError(f"a flow yields steps, not {type(step).__name__}")
         return None

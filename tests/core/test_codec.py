@@ -1,12 +1,30 @@
 from __future__ import annotations
 
 import math
+import pickle
+import sys
+import zlib
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from redis_patterns import Bytes, Codec, DecodeError, EncodeError, Json, Text
+from redis_patterns import (
+    Bytes,
+    Codec,
+    Compressed,
+    ConfigurationError,
+    DecodeError,
+    EncodeError,
+    Json,
+    SignedPickle,
+    Text,
+)
+from redis_patterns.codecs import Msgspec, OrJson, Pydantic
+from redis_patterns_core.codec import codec_name
 
 JSON = st.recursive(
     st.none()
@@ -67,3 +85,123 @@ def test_text_and_bytes() -> None:
     assert Bytes().decode(Bytes().encode(b"\x00\xff")) == b"\x00\xff"
     with pytest.raises(DecodeError, match="2 bytes"):
         Text().decode(b"\xff\xff")
+
+
+# Codecs around others, and on other libraries
+
+
+class Point(BaseModel):
+    """A model of pydantic."""
+
+    x: int
+    tags: list[str] = []
+
+
+class Place(msgspec.Struct):
+    """A struct of msgspec."""
+
+    x: int
+    data: bytes = b""
+
+
+def test_models_come_back_as_they_went() -> None:
+    """Each by its own library, and what does not fit is a `DecodeError`."""
+    points: Codec[Point] = Pydantic(Point)
+    assert points.decode(points.encode(Point(x=1, tags=["a"]))) == Point(x=1, tags=["a"])
+    for form in ("msgpack", "json"):
+        places: Codec[Place] = Msgspec(Place, form)
+        assert places.decode(places.encode(Place(1, b"\x00"))) == Place(1, b"\x00")
+        with pytest.raises(DecodeError):
+            places.decode(b"\xc1")
+        with pytest.raises(EncodeError, match="object"):
+            places.encode(object())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert OrJson().decode(OrJson().encode({"a": [None, 1.5]})) == {"a": [None, 1.5]}
+    for codec in (points, OrJson()):
+        with pytest.raises(DecodeError, match="7 bytes"):
+            codec.decode(b'{"y": 1')
+        with pytest.raises(EncodeError, match="object"):
+            codec.encode(object())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigurationError, match="form must be"):
+        Msgspec(Place, "pickle")
+
+
+def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, with how to get it."""
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    with pytest.raises(ConfigurationError, match="pip install orjson"):
+        OrJson()
+
+
+@given(st.binary(max_size=3000))
+def test_compressed_comes_back_as_it_went(data: bytes) -> None:
+    """Whatever it is, and never longer than by a byte."""
+    codec = Compressed(Bytes(), least=100)
+    packed = codec.encode(data)
+    assert codec.decode(packed) == data
+    assert len(packed) <= len(data) + 1
+
+
+def test_what_swells_is_refused() -> None:
+    """A small value that would take much memory is not read, however it was written."""
+    bomb = b"z" + zlib.compress(bytes(10_000_000))
+    assert len(bomb) < 20_000
+    for most in (1_000_000, 9_999_999):
+        with pytest.raises(DecodeError, match="at most"):
+            Compressed(Bytes(), most=most).decode(bomb)
+    assert len(Compressed(Bytes(), most=10_000_000).decode(bomb)) == 10_000_000
+    with pytest.raises(EncodeError, match="more than the 10"):
+        Compressed(Bytes(), most=10).encode(bytes(11))
+    for data in (b"", b"x", b"z", b"zgarbage", bomb[:-9]):
+        with pytest.raises(DecodeError):
+            Compressed(Bytes()).decode(data)
+    with pytest.raises(ConfigurationError, match="most must"):
+        Compressed(Bytes(), most=0)
+
+
+def test_pickles_are_read_only_from_those_who_have_a_key() -> None:
+    """A key that was rotated out is still read; a planted pickle is not run."""
+    old, new = SignedPickle((b"o" * 32,)), SignedPickle((b"n" * 32, b"o" * 32))
+    assert new.decode(old.encode({1, 2})) == {1, 2}
+    with pytest.raises(DecodeError, match="no key has signed"):
+        old.decode(new.encode({1, 2}))
+    planted = pickle.dumps(Planted())
+    for data in (planted, bytes(32) + planted, new.encode(1)[:-1], b""):
+        with pytest.raises(DecodeError):
+            new.decode(data)
+    assert Planted.ran == []
+    with pytest.raises(EncodeError, match="function"):
+        new.encode(lambda: None)
+    with pytest.raises(ConfigurationError, match="32 bytes"):
+        SignedPickle((b"short",))
+    with pytest.raises(ConfigurationError, match="at least one"):
+        SignedPickle(())
+    assert "ooo" not in repr(old)
+
+
+class Planted:
+    """A pickle that does something when it is read."""
+
+    ran: ClassVar[list[str]] = []
+
+    def __reduce__(self) -> Any:
+        return Planted.ran.append, ("it ran",)
+
+
+def test_codecs_have_names() -> None:
+    """By which stored values tell which one wrote them."""
+    named: list[Any] = [Json(), Text(), Bytes(), Compressed(Json()), SignedPickle((bytes(32),)), OrJson(), Msgspec(int)]
+    assert [codec_name(codec) for codec in named] == [
+        "json",
+        "text",
+        "bytes",
+        "zlib+json",
+        "pickle",
+        "json",
+        "msgpack",
+    ]
+
+    class Odd(Bytes):
+        name = "ä"
+
+    with pytest.raises(ConfigurationError, match="ASCII"):
+        codec_name(Odd())

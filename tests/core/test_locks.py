@@ -22,7 +22,6 @@ from redis_patterns import (
     new_token,
 )
 from redis_patterns.testing import Dry
-from redis_patterns_core.locks import NamedByCall
 
 LOCK = Lock("x", ttl=9)
 FENCE = 1_700_000_000_000_000
@@ -271,36 +270,3 @@ def test_a_bad_token_is_refused_without_being_shown(token: object) -> None:
     with pytest.raises(ConfigurationError, match="token must be") as refusal:
         LOCK.acquire(token)  # type: ignore[arg-type]
     assert repr(token) not in str(refusal.value)
-
-
-def shipped(order: int, *, to: str = "here") -> None: ...
-
-
-@pytest.mark.parametrize(
-    ("name", "made"),
-    [("order:{order}", "order:7"), ("{to}/{order:03}", "there/007"), ("all", "all"), ("{{x}}", "{x}")],
-)
-def test_locks_named_by_calls(name: str, made: str) -> None:
-    """By arguments, however they are given, and by defaults."""
-    named = NamedByCall(shipped, name, ttl=3, namespace="n")
-    assert named.lock((7,), {"to": "there"}) == named.lock((), {"to": "there", "order": 7})
-    assert named.lock((7,), {"to": "there"}) == Lock(made, ttl=3, namespace="n")
-    assert NamedByCall(shipped, "{to}", ttl=3, namespace="").lock((7,), {}).name == "here"
-    with pytest.raises(TypeError):
-        named.lock((), {})
-
-
-@pytest.mark.parametrize(
-    ("name", "ttl", "message"),
-    [
-        ("{id}", 3, "unlike 'id'"),
-        ("{", 3, "in braces"),
-        ("{}", 3, "unlike ''"),
-        ("", 3, "name must"),
-        ("x", 0, "ttl must"),
-    ],
-)
-def test_names_that_no_call_can_make(name: str, ttl: float, message: str) -> None:
-    """Told when the function is decorated."""
-    with pytest.raises(ConfigurationError, match=message):
-        NamedByCall(shipped, name, ttl=ttl, namespace="")

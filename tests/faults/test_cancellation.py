@@ -391,9 +391,7 @@ async def test_nothing_is_left_after_close(kind: Kind, redis_server: Server) -> 
     assert sys.exc_info() == (None, None, None)
 
 
-async def test_close_waits_for_answers_that_are_due(
-    connect: Connect, proxy: Proxy, beside: Driver, key: str
-) -> None:
+async def test_close_waits_for_answers_that_are_due(connect: Connect, proxy: Proxy, beside: Driver, key: str) -> None:
     """What is under way when the driver closes gets its answer if that comes within the grace."""
     got: list[object] = []
     async with connect() as redis:

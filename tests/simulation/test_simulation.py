@@ -16,6 +16,8 @@ import pytest
 from redis_patterns import Call, Command, ConfigurationError, Effect, Plan, Sleep, Steps, flow
 from redis_patterns.testing.simulation import SOME, Faults, Setup, Violation, World, explore, replay, simulate
 from tests.simulation.bugs import BUGS, CORRECT_BUCKET, Bug
+from tests.simulation.cache_bugs import CACHE_BUGS
+from tests.simulation.cache_cases import CACHE_CASES, cache_setup
 from tests.simulation.cases import (
     BOARD,
     BUCKET,
@@ -51,6 +53,7 @@ CASES = {
     "slots": slots_setup(SLOTS.slot("all"), 2),
     "leaderboard": board_setup(lambda _: BOARD.increment("all"), BOARD),
     **LEASE_CASES,
+    **CACHE_CASES,
 }
 FOUND: list[str] = []
 
@@ -80,11 +83,37 @@ def test_nobody_is_overtaken_or_forgotten_where_nothing_goes_wrong() -> None:
     simulate(fair_setup(nobody_dies=True), seed=1, runs=50, steps=400, faults=Faults())
 
 
+@pytest.mark.parametrize("setup", [lock_setup(LOCK, steady=False), fair_setup(steady=False)], ids=["lock", "fair"])
+def test_fences_grow_whatever_the_servers_clock_does(setup: Setup) -> None:
+    """It jumps, so that leases end too early or too late: fences grow still, and nobody hangs or leaves anything."""
+    faults = Faults(lose_reply=0.04, crash=0.005, cancel=0.01, jump=0.05)
+    report = simulate(setup, seed=1, runs=150, steps=400, faults=faults)
+    assert report.faults["jump"] > 100
+
+
 def test_a_lock_in_all_orders() -> None:
     """Two clients, every order of their steps, with one lost reply, crash or cancellation anywhere."""
     setup = lock_setup(LOCK, clients=2, rounds=1)
     report = explore(setup, steps=14, faults=("lose_reply", "crash", "cancel"), most_faults=1, most_schedules=3000)
     assert report.schedules == 3000
+
+
+@pytest.mark.parametrize("way", [{}, {"sets": True}, {"tagged": True}], ids=["key", "set", "tag"])
+def test_a_cache_in_all_orders(way: dict[str, bool]) -> None:
+    """One who reads and one who writes, to the end: every order, and a lost answer, an expiry or a crash anywhere."""
+    setup = cache_setup(readers=1, reads=1, writers=1, writes=1, slow=False, **way)
+    report = explore(setup, faults=("lose_reply", "lose_request", "expire", "crash"))
+    FOUND.append(f"cache, one reads and one writes, {way}: {report.schedules:,} orders, all of them")
+    assert report.schedules > 100
+
+
+@pytest.mark.parametrize("way", [{}, {"sets": True}, {"tagged": True}], ids=["key", "set", "tag"])
+def test_a_cache_of_two_readers_in_many_orders(way: dict[str, bool]) -> None:
+    """Two who read and one who writes: the first of all orders, each to its end."""
+    setup = cache_setup(readers=2, reads=1, writers=1, writes=1, slow=False, **way)
+    report = explore(setup, steps=40, most_schedules=1500)
+    FOUND.append(f"cache, two read and one writes, {way}: {report.schedules:,} orders")
+    assert report.schedules == 1500
 
 
 def test_counts_in_all_orders() -> None:
@@ -103,7 +132,7 @@ def test_the_copy_that_bugs_are_planted_into_is_right() -> None:
     simulate(bucket_setup(CORRECT_BUCKET, BUCKET), runs=30, steps=300)
 
 
-@pytest.mark.parametrize("bug", BUGS + LEASE_BUGS, ids=lambda bug: bug.name)
+@pytest.mark.parametrize("bug", BUGS + LEASE_BUGS + CACHE_BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_found(bug: Bug) -> None:
     """Within ten seconds, by an invariant that says what is wrong, with a short line that repeats it."""
     started = time.monotonic()

@@ -10,6 +10,7 @@ import redis_patterns.sync
 import redis_patterns.trio
 from redis_patterns import (
     AllOf,
+    Cache,
     Call,
     ConcurrencyLimit,
     Decision,
@@ -20,9 +21,11 @@ from redis_patterns import (
     Leaderboard,
     Lease,
     Lock,
+    Miss,
     Now,
     Plan,
     Steps,
+    Text,
     TokenBucket,
     batch,
     flow,
@@ -114,6 +117,40 @@ def double(number: int) -> Steps[float]:
 assert_type(double(2), Flow[float])
 
 
+users: Cache[str] = Cache("users", ttl=60, codec=Text())
+
+
+async def load_later() -> str:
+    return "x"
+
+
+def caching(redis: redis_patterns.sync.Driver, later: redis_patterns.asyncio.Driver) -> None:
+    assert_type(redis.run(users.get("1")), str | Miss)
+    assert_type(redis.run(users.get_many(["1"])), dict[str, str])
+    assert_type(redis.run(users.load("1", lambda: "x")), str)
+    assert_type(users.load("1", load_later), Flow[str])
+
+    @redis.cached(users, "user:{id}:{how}")
+    def name(id: int, how: str = "") -> str:
+        return f"{id} {how}"
+
+    assert_type(name(1, how="x"), str)
+    assert_type(name.refresh(1), str)
+    assert_type(name.invalidate(1), bool)
+    name("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    name.key(1, 2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    @later.cached(users, "user:{id}")
+    async def name_later(id: int) -> str:
+        return str(id)
+
+    async def main() -> None:
+        assert_type(await name_later(1), str)
+        assert_type(await name_later.refresh(id=1), str)
+
+    del main
+
+
 def wrong(redis: redis_patterns.sync.Driver) -> None:
     """Each line is an error, and the comment is checked to be needed."""
     redis.run("GET x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -124,3 +161,5 @@ def wrong(redis: redis_patterns.sync.Driver) -> None:
     batch(limiter.hit("a"), double(1))  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     Call(plain, 7, times=2)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
     limiter.hit("a").name = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    users.load("1", lambda: 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    users.set("1", 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar
 
-from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Steps, Within
+from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Steps, Within, perform
 from redis_patterns_core.plan import Effect, Plan
 from redis_patterns_core.replies import Reply
 
@@ -222,6 +222,10 @@ class Dry(Generic[T]):
                         return
                     case Flow():
                         self._push(step)
+                    case Shared():
+                        self._push(step.flow)
+                    case Alongside():
+                        self._push(Flow("alongside", perform, (step.step,)))
                     case Now():
                         value = self.now
                     case Call():

@@ -26,7 +26,7 @@ from typing import Any
 
 from redis_patterns.testing.memory import Clock, Server
 from redis_patterns_core.errors import ConfigurationError, PatternsError
-from redis_patterns_core.flow import Call, Defer, Flow, Now, Sleep, Spawn, Steps, Within
+from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Steps, Within, perform
 from redis_patterns_core.plan import Plan
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
@@ -306,6 +306,10 @@ class Client:
                     return
                 case Flow():
                     self._frames.append(_Frame(step.steps()))
+                case Shared():
+                    self._frames.append(_Frame(step.flow.steps()))
+                case Alongside():
+                    self._frames.append(_Frame(perform(step.step)))
                 case Now():
                     value = self._world.clock()
                 case Call():

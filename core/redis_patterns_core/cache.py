@@ -1,0 +1,836 @@
+"""Caches: values by key, loaded when they are missing, by one at a time, and never stored after an invalidation.
+
+Promises: a value and its TTL are one command; ``None``, ``False``, 0 and "" are values; bytes that cannot be read are a
+miss. What `Cache.load` gives was loaded by a loader that began after the last invalidation which was over when it was
+called. One loader at a time for each key, in all processes, as long as the lease of who loads runs: it is prolonged
+while the loader does. Whatever Redis does, a value that was loaded is given to its caller.
+
+How: who finds nothing takes a lease in the place of the entry, with an epoch of its own, and what it loads is stored
+only where that epoch still is. An invalidation removes the entry, and the lease with it. That nothing is there never
+allows to store, so that eviction and expiry are on the safe side. Tags are random ids, each under its own key, that an
+entry remembers from before it was loaded.
+
+Keys: ``cache:{NAME:KEY}``, a string, with a TTL; ``cache:{NAME:KEY}:wake``, a list, for a second, when a load that
+others waited for is over; ``tag:{TAG}`` and ``cache:{NAME}:generation``, strings, which live longer than what was
+stored with them.
+
+Sources: Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2.1, for the lease; Vattani, Chierichetti
+and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015, for loading early.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import math
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+
+from redis_patterns_core import keys as names_of
+from redis_patterns_core import replies, validate
+from redis_patterns_core.codec import Codec, Json, codec_name
+from redis_patterns_core.entries import Stored, new_epoch
+from redis_patterns_core.errors import (
+    CommandFailed,
+    ConfigurationError,
+    DecodeError,
+    EncodeError,
+    OutcomeUnknown,
+    PatternsError,
+    Unreachable,
+)
+from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Steps, flow
+from redis_patterns_core.keys import Keys
+from redis_patterns_core.plan import Command, Effect, Plan, Script, batch
+from redis_patterns_core.replies import Reply
+from redis_patterns_core.validate import Duration
+from redis_patterns_core.value import value
+
+__all__ = ["MISS", "Cache", "CacheEvent", "Loader", "ManyLoader", "Miss"]
+
+T = TypeVar("T")
+
+_ACQUIRE = Script.load("cache_acquire")
+_FILL = Script.load("cache_fill")
+_ABANDON = Script.load("cache_abandon")
+_RENEW = Script.load("cache_renew")
+_SOFTEN = Script.load("cache_soften")
+_TOUCH = Script.load("cache_touch")
+_TAG = Script.load("cache_tag")
+
+_TAGS_OUTLIVE = 60_000
+"""Milliseconds for which a tag lives longer than what is stored with it, at least."""
+
+
+class Miss(enum.Enum):
+    """The kind of `MISS`, for type checkers."""
+
+    MISS = "miss"
+
+
+MISS: Final = Miss.MISS
+"""What a cache gives where it has no value; ``None`` is a value."""
+
+CacheEvent: TypeAlias = Literal[
+    "hit",
+    "miss",
+    "stale",
+    "negative",
+    "refused",
+    "waited",
+    "gave_up_waiting",
+    "takeover",
+    "unreadable",
+    "load_error",
+    "redis_error",
+]
+"""What a cache tells ``on_event``.
+
+A value was found (``hit``), also one that says that there is none (``negative``), or one that was no longer fresh
+(``stale``); none was, and it is loaded (``miss``), when the time of who was to load it has run out (``takeover``);
+somebody else loaded it (``waited``), or did not within the time (``gave_up_waiting``); what was loaded was not stored,
+as it was invalidated meanwhile (``refused``); the bytes could not be read (``unreadable``); the loader raised
+(``load_error``), or Redis could not be asked (``redis_error``).
+"""
+
+Loader: TypeAlias = Callable[[], T] | Callable[[], Awaitable[T]] | Callable[[], Flow[T]] | Flow[T]
+"""Gives a value that the cache has not: a function, a coroutine function (in asyncio and trio), or a flow."""
+
+ManyLoader: TypeAlias = (
+    Callable[[Sequence[str]], Mapping[str, T]]
+    | Callable[[Sequence[str]], Awaitable[Mapping[str, T]]]
+    | Callable[[Sequence[str]], Flow[Mapping[str, T]]]
+)
+"""The same for several keys: gives the values of those that there are."""
+
+
+@value
+class _Seen(Generic[T]):
+    """What a look found: a value, or no value and perhaps the epoch of something that is none."""
+
+    got: T | Miss
+    epoch: str = ""
+    fresh: bool = False
+    early: bool = False
+
+
+@value
+class _Acquired:
+    what: str
+    epoch: str
+    seconds: float
+    data: bytes
+    tags: Mapping[str, str]
+
+
+@value
+class _Fetched(Generic[T]):
+    """A value from a flight.
+
+    Parameters:
+        got: the value.
+        settled: whether it is known to have been valid at the end of the flight, so that all who waited may have it.
+        began_at: when its loader began, at the earliest.
+    """
+
+    got: T
+    settled: bool
+    began_at: float
+
+
+@value
+class _Job(Generic[T]):
+    """What is to be loaded, and how."""
+
+    key: str
+    loader: Loader[T]
+    ttl_ms: int
+    tag_keys: tuple[str, ...]
+    chance: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cache(Generic[T]):
+    """A cache; a constant, made once and shared by all who use it.
+
+    Parameters:
+        name: what is cached, such as ``users``.
+        ttl: how long a value is fresh, in seconds or as a timedelta, 1 ms or more.
+        codec: writes and reads the values; JSON unless another is given.
+        also_reads: codecs that wrote values before; theirs are read too.
+        jitter: by which share the TTL is shortened at random, 0 to 1, so that what was stored together does not
+            expire together.
+        negative_ttl: how long ``None`` is fresh; 0 does not store it; ``ttl`` where none is given.
+        stale_for: how long a value may be served after it was fresh; 0 never.
+        serve_stale: ``while_loading`` serves it at once and loads behind it; ``on_error`` loads first, and serves it
+            only where that fails, or somebody else is loading.
+        retry_after: how long a stale value is not loaded again, in all processes, after a loader has failed.
+        early: how eagerly a fresh value is loaded before it is stale, at random and by what it cost to load; 1 is the
+            best by the paper, 0 never does.
+        lock_ttl: how long a loader that does not prolong its lease, as it is dead, keeps others waiting.
+        load_within: how long a loader may take so that its value is stored.
+        wait: how long to wait for another process's loader; then a value is loaded without being stored.
+        clearable: whether `clear` can forget everything in one step, which costs each look one GET more.
+        namespace: a prefix of the keys.
+        on_event: is told what happens: the event's name, and the cache's.
+
+    Raises:
+        ConfigurationError: an empty name, a duration, a share or a choice that is not allowed.
+    """
+
+    name: str
+    _: KW_ONLY
+    ttl: Duration
+    codec: Codec[T] = field(default_factory=Json)
+    also_reads: Sequence[Codec[T]] = ()
+    jitter: float = 0.0
+    negative_ttl: Duration | None = None
+    stale_for: Duration = 0
+    serve_stale: Literal["while_loading", "on_error"] = "while_loading"
+    retry_after: Duration = 1
+    early: float = 0.0
+    lock_ttl: Duration = 5
+    load_within: Duration = 60
+    wait: Duration = 5
+    clearable: bool = False
+    namespace: str = ""
+    on_event: Callable[[CacheEvent, str], object] | None = None
+    _keys: Keys = field(init=False, repr=False)
+    _wake_keys: Keys = field(init=False, repr=False)
+    _tag_keys: Keys = field(init=False, repr=False)
+    _generation_key: str = field(init=False, repr=False)
+    _codecs: Mapping[str, Codec[T]] = field(init=False, repr=False)
+    _ms: Mapping[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        validate.text("name", self.name)
+        validate.namespace(self.namespace)
+        for share, most in (("jitter", 1.0), ("early", 1000.0)):
+            if not 0 <= validate.finite(share, getattr(self, share)) <= most:
+                raise ConfigurationError(f"{share} must be from 0 to {most:g}, not {getattr(self, share)!r}")
+        if self.serve_stale not in ("while_loading", "on_error"):
+            raise ConfigurationError(f"serve_stale must be 'while_loading' or 'on_error', not {self.serve_stale!r}")
+        least = {"ttl": 1, "stale_for": 0, "retry_after": 0, "lock_ttl": 1, "load_within": 1, "wait": 0}
+        ms = {name: validate.milliseconds(name, getattr(self, name), least=few) for name, few in least.items()}
+        negative = self.negative_ttl
+        ms["negative_ttl"] = ms["ttl"] if negative is None else validate.milliseconds("negative_ttl", negative, least=0)
+        namespace = self.namespace
+        codecs = {codec_name(codec): codec for codec in (*self.also_reads, self.codec)}
+        object.__setattr__(self, "_ms", ms)
+        object.__setattr__(self, "_codecs", codecs)
+        object.__setattr__(self, "_keys", Keys("cache", self.name, namespace=namespace))
+        object.__setattr__(self, "_wake_keys", Keys("cache", self.name, part="wake", namespace=namespace))
+        object.__setattr__(self, "_tag_keys", Keys("tag", namespace=namespace))
+        object.__setattr__(
+            self, "_generation_key", names_of.key("cache", self.name, part="generation", namespace=namespace)
+        )
+
+    def key(self, key: str) -> str:
+        """Give the key in Redis of an entry.
+
+        Raises:
+            ConfigurationError: an empty key.
+        """
+        return self._keys(validate.text("key", key))
+
+    # Looking
+
+    @flow
+    def get(self, key: str) -> Steps[T | Miss]:
+        """Look for a value.
+
+        Returns:
+            A flow that gives the value, or `MISS`; a stale one counts. One round trip, two where the entry has tags.
+
+        Raises:
+            ConfigurationError: an empty key.
+        """
+        found = yield from self.get_many((key,))
+        return found.get(key, MISS)
+
+    @flow
+    def get_many(self, keys: Iterable[str]) -> Steps[dict[str, T]]:
+        """Look for several values.
+
+        Returns:
+            A flow that gives those that are there, stale ones too. One round trip, two where entries have tags.
+
+        Raises:
+            ConfigurationError: an empty key.
+        """
+        wanted = list(dict.fromkeys(keys))
+        seen = yield from self._look_for(wanted, ())
+        return {key: found.got for key, found in seen.items() if not isinstance(found.got, Miss)}
+
+    def ttl_of(self, key: str) -> Plan[float | None]:
+        """Tell for how many seconds a value is still fresh, 0 where it is stale; ``None`` where there is none.
+
+        One round trip.
+
+        Raises:
+            ConfigurationError: an empty key.
+        """
+        name = self.key(key)
+        commands = (Command(("GETRANGE", name, 0, 0)), Command(("PTTL", name)))
+
+        def parse(answers: Sequence[Reply]) -> float | None:
+            left = replies.integer(answers[1])
+            return None if answers[0] != b"V" or left < 0 else max(0.0, (left - self._ms["stale_for"]) / 1000)
+
+        return Plan("cache.ttl_of", commands, parse, Effect.READS)
+
+    def touch(self, key: str, ttl: Duration | None = None) -> Plan[bool]:
+        """Let a value be fresh for so long from now.
+
+        Parameters:
+            key: whose.
+            ttl: in seconds or as a timedelta; the cache's where none is given.
+
+        Returns:
+            A plan of one round trip that tells whether there was a value; idempotent.
+
+        Raises:
+            ConfigurationError: an empty key, or a TTL that is not allowed.
+        """
+        ttl_ms = self._ms["ttl"] if ttl is None else validate.milliseconds("ttl", ttl)
+        command = _TOUCH((self.key(key),), ttl_ms + self._ms["stale_for"])
+        return Plan("cache.touch", (command,), _done, Effect.IDEMPOTENT)
+
+    # Storing
+
+    @flow
+    def set(self, key: str, value: T, *, ttl: Duration | None = None, tags: Iterable[str] = ()) -> Steps[None]:
+        """Store a value; what others are loading for this key at the moment is not stored.
+
+        Parameters:
+            key: where.
+            value: what.
+            ttl: how long it is fresh, in seconds or as a timedelta; the cache's where none is given.
+            tags: by which it can be invalidated.
+
+        Returns:
+            A flow of one round trip, two with tags or where the cache is clearable.
+
+        Raises:
+            ConfigurationError: an empty key or tag, or a TTL that is not allowed.
+            EncodeError: the codec cannot write the value.
+        """
+        yield from self.set_many({key: value}, ttl=ttl, tags=tags)
+
+    @flow
+    def set_many(
+        self, values: Mapping[str, T], *, ttl: Duration | None = None, tags: Iterable[str] = ()
+    ) -> Steps[None]:
+        """Store several values; the same as `set`, in as many round trips for all."""
+        ttl_ms = self._ms["ttl"] if ttl is None else validate.milliseconds("ttl", ttl)
+        payloads = {self.key(key): self.codec.encode(value) for key, value in values.items()}
+        ids: Mapping[str, str] = {}
+        tag_keys = self._tags(tags)
+        if tag_keys and payloads:
+            ids = yield from Plan("cache.tags", self._tag_commands(tag_keys, ttl_ms), _ids(tag_keys), Effect.IDEMPOTENT)
+        if payloads:
+            commands = [
+                Command(("SET", name, self._packed(payload, 0.0, ids), "PX", self._lifetime(ttl_ms, random.random())))
+                for name, payload in payloads.items()
+            ]
+            yield from Plan("cache.set", tuple(commands), _nothing, Effect.IDEMPOTENT)
+
+    # Loading
+
+    @flow
+    def load(
+        self,
+        key: str,
+        loader: Loader[T],
+        *,
+        ttl: Duration | None = None,
+        tags: Iterable[str] = (),
+        chance: Callable[[], float] = random.random,
+    ) -> Steps[T]:
+        """Give the value of a key, and load it where the cache has none.
+
+        Parameters:
+            key: whose.
+            loader: gives the value; called when it is needed, by one of all who want it. It must read what it reads
+                from where the invalidations' writes are already to be seen, not from a replica that lags behind.
+            ttl: how long the value is fresh, in seconds or as a timedelta; the cache's where none is given.
+            tags: by which it can be invalidated.
+            chance: random numbers from 0 to 1.
+
+        Returns:
+            A flow that gives the value: one round trip where it is there, three where it is loaded, four with tags that
+            have to be read apart. When Redis cannot be asked, the loader is, and what it gives is not stored.
+
+        Raises:
+            ConfigurationError: an empty key or tag, or a TTL that is not allowed.
+            EncodeError: the codec cannot write what was loaded.
+            Exception: whatever the loader raised, unless there is a stale value to serve.
+        """
+        ttl_ms = self._ms["ttl"] if ttl is None else validate.milliseconds("ttl", ttl)
+        name, tag_keys = self.key(key), self._tags(tags)
+        job = _Job(key, loader, ttl_ms, tag_keys, chance)
+        called_at = yield from Now()
+        while True:
+            try:
+                seen = (yield from self._look_for((key,), tag_keys, chance))[key]
+            except (Unreachable, OutcomeUnknown, CommandFailed):
+                self._tell("redis_error")
+                loaded: T = yield from _loaded_by(loader)
+                return loaded
+            if not isinstance(seen.got, Miss) and seen.fresh and not seen.early:
+                return seen.got
+            fetched = yield from Shared(name, self._fetch(job, seen))
+            # One who came while it was being loaded may have come after an invalidation that the loader did not see.
+            if fetched.settled or fetched.began_at >= called_at:
+                return fetched.got
+
+    @flow
+    def load_many(
+        self,
+        keys: Iterable[str],
+        loader: ManyLoader[T],
+        *,
+        ttl: Duration | None = None,
+        tags: Iterable[str] = (),
+        chance: Callable[[], float] = random.random,
+    ) -> Steps[dict[str, T]]:
+        """Give the values of several keys, and load those that the cache has not, all in one call.
+
+        Parameters:
+            keys: whose.
+            loader: is given keys, and gives the values of those that there are.
+            ttl, tags, chance: as for `load`.
+
+        Returns:
+            A flow that gives the values by key; one round trip where all are there, three where some are loaded. Keys
+            that others are loading at the moment are waited for, one after the other.
+
+        Raises:
+            ConfigurationError, EncodeError, Exception: as for `load`.
+        """
+        ttl_ms = self._ms["ttl"] if ttl is None else validate.milliseconds("ttl", ttl)
+        wanted, tag_keys = list(dict.fromkeys(keys)), self._tags(tags)
+        try:
+            seen = yield from self._look_for(wanted, tag_keys, chance)
+        except (Unreachable, OutcomeUnknown, CommandFailed):
+            self._tell("redis_error")
+            return dict((yield from _loaded_by(loader, wanted)))
+        values: dict[str, T] = {
+            key: one.got for key, one in seen.items() if not isinstance(one.got, Miss) and one.fresh
+        }
+        missing = [key for key in wanted if key not in values]
+        if not missing:
+            return values
+        try:
+            acquired = yield from batch(*[self._acquire(key, ttl_ms, tag_keys, _none(seen[key])) for key in missing])
+        except (Unreachable, OutcomeUnknown, CommandFailed):
+            self._tell("redis_error")
+            return values | dict((yield from _loaded_by(loader, missing)))
+        ours = {key: got for key, got in zip(missing, acquired, strict=True) if got.what in {"load", "refresh"}}
+        if ours:
+            abandon = batch(*[self._abandon(key, got.epoch) for key, got in ours.items()])
+            loaded = yield from self._load_ours(ours, abandon, loader, ttl_ms)
+            values |= loaded
+        for key in missing:
+            if key not in ours:
+                one: T | Miss = yield from self.load(key, _one_of(loader, key), ttl=ttl, tags=tags, chance=chance)
+                if not isinstance(one, Miss):
+                    values[key] = one
+        return {key: values[key] for key in wanted if key in values}
+
+    @flow
+    def refresh(
+        self, key: str, loader: Loader[T], *, ttl: Duration | None = None, tags: Iterable[str] = ()
+    ) -> Steps[T]:
+        """Load a value anew, whatever the cache has; what others are loading at the moment is not stored.
+
+        Parameters:
+            key, loader, ttl, tags: as for `load`.
+
+        Returns:
+            A flow of four round trips that gives the value.
+
+        Raises:
+            ConfigurationError, EncodeError, Exception: as for `load`.
+        """
+        yield from _quietly(self.invalidate(key))
+        value: T = yield from self.load(key, loader, ttl=ttl, tags=tags)
+        return value
+
+    # Invalidating
+
+    def invalidate(self, *keys: str, soft: bool = False) -> Plan[int]:
+        """Let values be none from now on; what is being loaded for these keys is not stored.
+
+        Parameters:
+            keys: whose.
+            soft: serve them as stale ones while they are loaded anew, where the cache serves stale values.
+
+        Returns:
+            A plan of one round trip that tells how many there were, leases counted; idempotent.
+
+        Raises:
+            ConfigurationError: an empty key, or none at all.
+        """
+        if not keys:
+            raise ConfigurationError("keys must be one at least")
+        names = [self.key(key) for key in keys]
+        if soft and self._ms["stale_for"]:
+            commands = [_SOFTEN((name,), new_epoch(), self._ms["stale_for"]) for name in names]
+        else:
+            commands = [Command(("UNLINK", name)) for name in names]
+        return Plan("cache.invalidate", tuple(commands), _sum, Effect.IDEMPOTENT)
+
+    def invalidate_tags(self, *tags: str) -> Plan[None]:
+        """Let all values with one of these tags be none from now on, in every cache of the namespace.
+
+        Parameters:
+            tags: which.
+
+        Returns:
+            A plan of one round trip, whatever the number of values; idempotent.
+
+        Raises:
+            ConfigurationError: an empty tag, or none at all.
+        """
+        if not tags:
+            raise ConfigurationError("tags must be one at least")
+        commands = [Command(("UNLINK", self._tag_keys(validate.text("tags", tag)))) for tag in tags]
+        return Plan("cache.invalidate_tags", tuple(commands), _nothing, Effect.IDEMPOTENT)
+
+    def clear(self) -> Plan[None]:
+        """Let all values be none from now on; one round trip, whatever their number.
+
+        Raises:
+            ConfigurationError: the cache was not made clearable.
+        """
+        if not self.clearable:
+            raise ConfigurationError(f"clearable must be True for cache {self.name!r} to be cleared")
+        return Plan("cache.clear", (Command(("UNLINK", self._generation_key)),), _nothing, Effect.IDEMPOTENT)
+
+    # How it is done
+
+    def _tags(self, tags: Iterable[str]) -> tuple[str, ...]:
+        if isinstance(tags, str):
+            raise ConfigurationError(f"tags must be several texts, not one: {tags!r}")
+        names = [self._tag_keys(validate.text("tags", tag)) for tag in tags]
+        if self.clearable:
+            names.append(self._generation_key)
+        return tuple(dict.fromkeys(names))
+
+    def _tag_commands(self, tag_keys: Sequence[str], ttl_ms: int) -> tuple[Command, ...]:
+        least = ttl_ms + self._ms["stale_for"] + self._ms["load_within"] + _TAGS_OUTLIVE
+        return tuple([_TAG((tag,), new_epoch(), least) for tag in tag_keys])
+
+    def _look_for(
+        self, keys: Sequence[str], tag_keys: Sequence[str], chance: Callable[[], float] = random.random
+    ) -> Steps[dict[str, _Seen[T]]]:
+        """Read entries, and the ids of their tags, known ones at once."""
+        names = [self.key(key) for key in keys]
+        known = self._tags(()) if not tag_keys else tuple(tag_keys)
+        timed = bool(self._ms["stale_for"] or self.early)
+        commands = [Command(("GET", name)) for name in (*names, *known)]
+        if timed:
+            commands += [Command(("PTTL", name)) for name in names]
+        answers = (yield from Plan("cache.get", tuple(commands), list, Effect.READS)) if names else []
+        ids = dict(zip(known, answers[len(names) : len(names) + len(known)], strict=True)) if names else {}
+        stored = [self._stored(data) for data in answers[: len(names)]]
+        more = dict.fromkeys(tag for one in stored if isinstance(one, Stored) for tag in one.tags if tag not in ids)
+        if more:
+            asked = Plan("cache.tags", tuple([Command(("GET", tag)) for tag in more]), list, Effect.READS)
+            ids.update(zip(more, (yield from asked), strict=True))
+        left = [replies.integer(ms) for ms in answers[len(names) + len(known) :]] if timed else [0] * len(names)
+        return {
+            key: self._seen(one, ids, left[place] if timed else None, chance)
+            for place, (key, one) in enumerate(zip(keys, stored, strict=True))
+        }
+
+    def _stored(self, data: Reply) -> Stored | None:
+        if not isinstance(data, bytes):
+            return None
+        try:
+            return Stored.unpack(data)
+        except DecodeError:
+            self._tell("unreadable")
+            return None
+
+    def _seen(
+        self, stored: Stored | None, ids: Mapping[str, Reply], left_ms: int | None, chance: Callable[[], float]
+    ) -> _Seen[T]:
+        if stored is None:
+            return _Seen(MISS)
+        if any(ids[tag] != id.encode() for tag, id in stored.tags.items()):
+            return _Seen(MISS, stored.epoch)
+        got = self._decoded(stored)
+        if isinstance(got, Miss):
+            return _Seen(MISS, stored.epoch)
+        if left_ms is None:
+            self._tell("negative" if got is None else "hit")
+            return _Seen(got, stored.epoch, fresh=True)
+        fresh_for = (left_ms - self._ms["stale_for"]) / 1000
+        if fresh_for <= 0:
+            self._tell("stale")
+            return _Seen(got, stored.epoch)
+        self._tell("negative" if got is None else "hit")
+        early = self.early > 0 and -stored.cost * self.early * math.log(max(1e-12, 1 - chance())) >= fresh_for
+        return _Seen(got, stored.epoch, fresh=True, early=early)
+
+    def _decoded(self, stored: Stored) -> T | Miss:
+        codec = self._codecs.get(stored.codec)
+        if codec is not None:
+            try:
+                return codec.decode(stored.payload)
+            except DecodeError:
+                pass
+        self._tell("unreadable")
+        return MISS
+
+    def _acquire(
+        self, key: str, ttl_ms: int, tag_keys: Sequence[str], reject: str = "", *, early: bool = False, after: str = ""
+    ) -> Plan[_Acquired]:
+        ms, epoch = self._ms, new_epoch()
+        names = (self.key(key), self._wake_keys(key))
+        command = _ACQUIRE(names, epoch, ms["lock_ttl"], ms["load_within"], ms["stale_for"], reject, int(early), after)
+        ids = _ids(tag_keys)
+
+        def parse(answers: Sequence[Reply]) -> _Acquired:
+            what, theirs, milliseconds, data = replies.array(answers[0], 4)
+            seconds = (replies.integer(milliseconds) + 1) / 1000
+            payload = data if isinstance(data, bytes) else b""
+            kind, said = replies.text(what), replies.text(theirs)
+            if kind == "load" and said != epoch:
+                self._tell("takeover")
+            return _Acquired(kind, said, seconds, payload, ids(answers[1:]))
+
+        # Before anything is loaded: a tag that is invalidated from here on has another id than the entry will have.
+        commands = (command, *self._tag_commands(tag_keys, ttl_ms))
+        return Plan("cache.acquire", commands, parse, Effect.IDEMPOTENT)
+
+    @flow
+    def _fetch(self, job: _Job[T], seen: _Seen[T]) -> Steps[_Fetched[T]]:
+        """Get a value that was not seen, or not fresh: load it, or wait for who loads it."""
+        now = yield from Now()
+        give_up_at, waited_for, reject, early = now + self._ms["wait"] / 1000, "", _none(seen), seen.early
+        while True:
+            began_at = now
+            try:
+                got = yield from self._acquire(job.key, job.ttl_ms, job.tag_keys, reject, early=early, after=waited_for)
+            except (Unreachable, OutcomeUnknown, CommandFailed):
+                self._tell("redis_error")
+                return (yield from self._load_alone(job.loader, seen))
+            there = self._there(got, seen)
+            if got.what in {"hit", "stale"}:
+                if isinstance(there, Miss):
+                    reject = got.epoch
+                    continue
+                if waited_for:
+                    self._tell("waited")
+                return _Fetched(there, settled=False, began_at=began_at)
+            if got.what == "refresh" and not isinstance(there, Miss):
+                if self.serve_stale == "while_loading" or early:
+                    yield from Spawn(self._load_and_store(job, got))
+                    return _Fetched(there, settled=False, began_at=began_at)
+                try:
+                    return (yield from self._load_and_store(job, got))
+                except EncodeError:
+                    raise
+                except Exception:  # noqa: BLE001  that is what the stale value is for
+                    return _Fetched(there, settled=False, began_at=began_at)
+            if got.what in {"load", "refresh"}:
+                self._tell("miss")
+                return (yield from self._load_and_store(job, got))
+            if got.what == "failed":
+                self._tell("waited")
+                return (yield from self._load_alone(job.loader, seen))
+            now = yield from Now()
+            if now >= give_up_at:
+                self._tell("gave_up_waiting")
+                return (yield from self._load_alone(job.loader, seen))
+            waited_for = got.epoch
+            yield from self._wait_for(job.key, min(got.seconds + job.chance() * 0.01, give_up_at - now))
+            now = yield from Now()
+
+    def _there(self, got: _Acquired, seen: _Seen[T]) -> T | Miss:
+        """Give the value that came with the answer, if it is one that may be served."""
+        if not got.data or got.epoch == seen.epoch:
+            return seen.got
+        stored = self._stored(got.data)
+        # One with tags that were not asked for cannot be judged here: it is loaded anew.
+        if stored is None or any(got.tags.get(tag) != id for tag, id in stored.tags.items()):
+            return MISS
+        return self._decoded(stored)
+
+    def _wait_for(self, key: str, seconds: float) -> Steps[None]:
+        """Wait until a load is over; the element is put back, so that it wakes all."""
+        if seconds < 0.001:
+            yield from Sleep(seconds)
+            return
+        wake, blocking = self._wake_keys(key), round(seconds, 3)
+        command = Command(("BLMOVE", wake, wake, "LEFT", "RIGHT", blocking))
+        try:
+            yield from Plan("cache.wait", (command,), _nothing, blocks_for=blocking)
+        except (Unreachable, OutcomeUnknown, CommandFailed):
+            yield from Sleep(min(seconds, 0.1))
+
+    @flow
+    def _load_alone(self, loader: Loader[T], seen: _Seen[T]) -> Steps[_Fetched[T]]:
+        """Load for oneself, without storing; a stale value is served where that fails."""
+        began_at = yield from Now()
+        try:
+            got: T = yield from _loaded_by(loader)
+        except Exception:
+            self._tell("load_error")
+            if isinstance(seen.got, Miss):
+                raise
+            return _Fetched(seen.got, settled=False, began_at=began_at)
+        return _Fetched(got, settled=False, began_at=began_at)
+
+    @flow
+    def _load_and_store(self, job: _Job[T], got: _Acquired) -> Steps[_Fetched[T]]:
+        key, loader, ttl_ms = job.key, job.loader, job.ttl_ms
+        yield from Defer(self._abandon(key, got.epoch), on_error_only=True)
+        began_at = yield from Now()
+        try:
+            loaded: T = yield from Alongside(_loaded_by(loader), self._keep([(key, got.epoch)]))
+        except Exception:
+            self._tell("load_error")
+            raise
+        cost = (yield from Now()) - began_at
+        ttl_ms = self._ttl_for(loaded, ttl_ms)
+        if ttl_ms == 0:
+            yield from _quietly(self._abandon(key, got.epoch))
+            return _Fetched(loaded, settled=False, began_at=began_at)
+        packed = self._packed(self.codec.encode(loaded), cost, got.tags)
+        try:
+            stored = yield from self._fill(key, got.epoch, packed, self._lifetime(ttl_ms, job.chance()))
+        except (Unreachable, OutcomeUnknown, CommandFailed):
+            self._tell("redis_error")
+            stored = False
+        else:
+            if not stored:
+                self._tell("refused")
+        # That a tag was invalidated meanwhile is seen only by who looks.
+        return _Fetched(loaded, settled=stored and not got.tags, began_at=began_at)
+
+    def _load_ours(
+        self,
+        ours: Mapping[str, _Acquired],
+        abandon: Plan[Any],
+        loader: Callable[[Sequence[str]], Any],
+        ttl_ms: int,
+    ) -> Steps[dict[str, T]]:
+        yield from Defer(abandon, on_error_only=True)
+        for _ in ours:
+            self._tell("miss")
+        began_at = yield from Now()
+        try:
+            loaded: Mapping[str, T] = yield from Alongside(
+                _loaded_by(loader, list(ours)), self._keep([(key, got.epoch) for key, got in ours.items()])
+            )
+        except Exception:
+            self._tell("load_error")
+            raise
+        cost = (yield from Now()) - began_at
+        plans: list[Plan[bool]] = []
+        for key, got in ours.items():
+            lifetime = self._ttl_for(loaded.get(key, MISS), ttl_ms)
+            if lifetime == 0:
+                plans.append(self._abandon(key, got.epoch))
+                continue
+            packed = self._packed(self.codec.encode(loaded[key]), cost, got.tags)
+            plans.append(self._fill(key, got.epoch, packed, self._lifetime(lifetime, random.random())))
+        try:
+            done = yield from batch(*plans)
+        except (Unreachable, OutcomeUnknown, CommandFailed):
+            self._tell("redis_error")
+        else:
+            for _ in range(done.count(False)):
+                self._tell("refused")
+        return {key: loaded[key] for key in ours if key in loaded}
+
+    @flow
+    def _keep(self, leases: Sequence[tuple[str, str]]) -> Steps[None]:
+        """Prolong leases at a third of their time, as long as one of them is there."""
+        alive: list[tuple[str, str]] = list(leases)
+        while alive:
+            yield from Sleep(self._ms["lock_ttl"] / 3000)
+            plans = [
+                Plan("cache.renew", (_RENEW((self.key(key),), epoch, self._ms["lock_ttl"]),), _done, Effect.IDEMPOTENT)
+                for key, epoch in alive
+            ]
+            try:
+                kept: tuple[bool, ...] = yield from batch(*plans)
+            except PatternsError:
+                continue
+            alive = [lease for lease, still in zip(alive, kept, strict=True) if still]
+
+    def _fill(self, key: str, epoch: str, packed: bytes, lifetime_ms: int) -> Plan[bool]:
+        command = _FILL((self.key(key), self._wake_keys(key)), epoch, packed, lifetime_ms)
+        return Plan("cache.fill", (command,), _done, Effect.IDEMPOTENT)
+
+    def _abandon(self, key: str, epoch: str) -> Plan[bool]:
+        command = _ABANDON((self.key(key), self._wake_keys(key)), epoch, self._ms["retry_after"])
+        return Plan("cache.abandon", (command,), _done, Effect.IDEMPOTENT)
+
+    def _packed(self, payload: bytes, cost: float, tags: Mapping[str, str]) -> bytes:
+        return Stored(new_epoch(), cost, codec_name(self.codec), tags, payload).pack()
+
+    def _ttl_for(self, loaded: object, ttl_ms: int) -> int:
+        """Give how long what was loaded is fresh; 0 where it is not to be stored."""
+        if isinstance(loaded, Miss):
+            return 0
+        return min(ttl_ms, self._ms["negative_ttl"]) if loaded is None else ttl_ms
+
+    def _lifetime(self, ttl_ms: int, chance: float) -> int:
+        return max(1, round(ttl_ms * (1 - self.jitter * chance))) + self._ms["stale_for"]
+
+    def _tell(self, event: CacheEvent) -> None:
+        if self.on_event is not None:
+            self.on_event(event, self.name)
+
+
+def _none(seen: _Seen[Any]) -> str:
+    """Give the epoch of something that was there and is no value."""
+    return seen.epoch if isinstance(seen.got, Miss) else ""
+
+
+@flow
+def _loaded_by(loader: Any, *args: Any) -> Steps[Any]:
+    """Run a loader of any kind: a flow, or a function, which may give an awaitable or a flow."""
+    loaded: Any = loader
+    if not isinstance(loader, Flow):
+        loaded = yield from Call(loader, *args)
+    if isinstance(loaded, Flow):
+        loaded = yield from loaded  # pyright: ignore[reportUnknownVariableType]
+    return loaded  # pyright: ignore[reportUnknownVariableType]
+
+
+def _one_of(loader: Callable[[Sequence[str]], Any], key: str) -> Flow[Any]:
+    def load() -> Steps[Any]:
+        loaded = yield from _loaded_by(loader, [key])
+        return loaded.get(key, MISS)
+
+    return Flow("cache.load_one", load)
+
+
+def _quietly(plan: Plan[Any]) -> Steps[None]:
+    with contextlib.suppress(PatternsError):
+        yield from plan
+
+
+def _ids(tag_keys: Sequence[str]) -> Callable[[Sequence[Reply]], Mapping[str, str]]:
+    return lambda answers: {tag: replies.text(answer) for tag, answer in zip(tag_keys, answers, strict=True)}
+
+
+def _done(answers: Sequence[Reply]) -> bool:
+    return replies.integer(answers[0]) == 1
+
+
+def _sum(answers: Sequence[Reply]) -> int:
+    return sum([replies.integer(answer) for answer in answers])
+
+
+def _nothing(_: Sequence[Reply]) -> None:
+    return None
