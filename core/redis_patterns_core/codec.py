@@ -73,7 +73,7 @@ class Json:
     def decode(self, data: bytes) -> Any:
         """Read JSON; raises `DecodeError` on anything else."""
         try:
-            return json.loads(data, parse_constant=_refuse_constant)
+            return _READER.decode(data.decode())
         except (ValueError, RecursionError):
             raise DecodeError(f"expected JSON, got {len(data)} bytes that are not") from None
 
@@ -211,3 +211,7 @@ def _signature(key: bytes, data: bytes) -> bytes:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(name)
+
+
+_READER = json.JSONDecoder(parse_constant=_refuse_constant)
+"""Made once: `json.loads` would make one for each call."""

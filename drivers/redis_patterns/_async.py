@@ -309,7 +309,7 @@ class AsyncDriver(ABC):
         """
 
         def decorate(function: Callable[P, Awaitable[T]]) -> CachedCoroutineFunction[P, T]:
-            return CachedCoroutineFunction(self, cache, function, key=key, ttl=ttl, tags=tags)
+            return CachedCoroutineFunction(self.run, cache, function, key=key, ttl=ttl, tags=tags)
 
         return decorate
 

@@ -6,16 +6,14 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from redis_patterns_core.cache import Cache
 from redis_patterns_core.errors import ConfigurationError
+from redis_patterns_core.flow import Flow
+from redis_patterns_core.plan import Plan
 from redis_patterns_core.templates import Template
 from redis_patterns_core.validate import Duration
-
-if TYPE_CHECKING:
-    from redis_patterns._async import AsyncDriver
-    from redis_patterns.sync import Driver
 
 __all__ = ["CachedCoroutineFunction", "CachedFunction"]
 
@@ -62,13 +60,13 @@ class CachedFunction(_Cached[P, T]):
     """A function whose results are cached; called like the function itself.
 
     Parameters:
-        driver: runs it.
+        run: the driver's.
         cache, function, key, ttl, tags: see the driver's ``cached``.
     """
 
     def __init__(
         self,
-        driver: Driver,
+        run: Callable[[Plan[Any] | Flow[Any]], Any],
         cache: Cache[T],
         function: Callable[P, T],
         *,
@@ -81,22 +79,23 @@ class CachedFunction(_Cached[P, T]):
                 f"function must not be a coroutine function: the sync driver cannot await {function.__qualname__}"
             )
         super().__init__(cache, function, key, ttl, tags)
-        self._driver = driver
+        self._run = run
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         loader = functools.partial(self._function, *args, **kwargs)
-        loaded: T = self._driver.run(self._cache.load(self.key(*args, **kwargs), loader, **self._options(args, kwargs)))
+        loaded: T = self._run(self._cache.load(self.key(*args, **kwargs), loader, **self._options(args, kwargs)))
         return loaded
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Forget the result of a call, and tell whether there was one. One round trip."""
-        return self._driver.run(self._cache.invalidate(self.key(*args, **kwargs))) > 0
+        found: int = self._run(self._cache.invalidate(self.key(*args, **kwargs)))
+        return found > 0
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the function whatever the cache has, store what it gives, and give it."""
         loader = functools.partial(self._function, *args, **kwargs)
         flow = self._cache.refresh(self.key(*args, **kwargs), loader, **self._options(args, kwargs))
-        loaded: T = self._driver.run(flow)
+        loaded: T = self._run(flow)
         return loaded
 
 
@@ -104,13 +103,13 @@ class CachedCoroutineFunction(_Cached[P, T]):
     """A coroutine function whose results are cached; called like the function itself.
 
     Parameters:
-        driver: runs it.
+        run: the driver's.
         cache, function, key, ttl, tags: see the driver's ``cached``.
     """
 
     def __init__(
         self,
-        driver: AsyncDriver,
+        run: Callable[[Plan[Any] | Flow[Any]], Awaitable[Any]],
         cache: Cache[T],
         function: Callable[P, Awaitable[T]],
         *,
@@ -121,21 +120,22 @@ class CachedCoroutineFunction(_Cached[P, T]):
         if not inspect.iscoroutinefunction(function):
             raise ConfigurationError("function must be a coroutine function; the sync driver is for others")
         super().__init__(cache, function, key, ttl, tags)
-        self._driver = driver
+        self._run = run
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         loader = functools.partial(self._function, *args, **kwargs)
         flow = self._cache.load(self.key(*args, **kwargs), loader, **self._options(args, kwargs))
-        loaded: T = await self._driver.run(flow)
+        loaded: T = await self._run(flow)
         return loaded
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Forget the result of a call, and tell whether there was one. One round trip."""
-        return await self._driver.run(self._cache.invalidate(self.key(*args, **kwargs))) > 0
+        found: int = await self._run(self._cache.invalidate(self.key(*args, **kwargs)))
+        return found > 0
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the function whatever the cache has, store what it gives, and give it."""
         loader = functools.partial(self._function, *args, **kwargs)
         flow = self._cache.refresh(self.key(*args, **kwargs), loader, **self._options(args, kwargs))
-        loaded: T = await self._driver.run(flow)
+        loaded: T = await self._run(flow)
         return loaded

@@ -363,7 +363,7 @@ class Driver:
         """
 
         def decorate(function: Callable[P, T]) -> CachedFunction[P, T]:
-            return CachedFunction(self, cache, function, key=key, ttl=ttl, tags=tags)
+            return CachedFunction(self.run, cache, function, key=key, ttl=ttl, tags=tags)
 
         return decorate
 

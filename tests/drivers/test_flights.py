@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from redis_patterns import Alongside, Call, DeadlineExceeded, Flow, Plan, Shared, Sleep, Steps, flow
