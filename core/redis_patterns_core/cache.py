@@ -59,6 +59,8 @@ _RENEW = Script.load("cache_renew")
 _SOFTEN = Script.load("cache_soften")
 _TOUCH = Script.load("cache_touch")
 _TAG = Script.load("cache_tag")
+_BEGIN = Script.load("cache_begin")
+_FINISH = Script.load("cache_finish")
 
 _TAGS_OUTLIVE = 60_000
 """Milliseconds for which a tag lives longer than what is stored with it, at least."""
@@ -462,6 +464,73 @@ class Cache(Generic[T]):
         value: T = yield from self.load(key, loader, ttl=ttl, tags=tags)
         return value
 
+    # Writing
+
+    @flow
+    def write(
+        self,
+        key: str,
+        value: T,
+        save: Callable[[T], Any],
+        *,
+        ttl: Duration | None = None,
+        tags: Iterable[str] = (),
+    ) -> Steps[bool]:
+        """Write a value to where it belongs, and store it in the cache.
+
+        While it is being written nobody stores anything for this key; when several write at the same time nothing is
+        stored in the end, as it is not known whose write came last. So the cache never has something older than what
+        was written, whoever crashes where: then the key is not cached for up to ``load_within``.
+
+        Parameters:
+            key: whose.
+            value: what; `MISS` where `save` removes it.
+            save: is given the value, and writes it to where it belongs: a function, or a coroutine function.
+            ttl: how long the value is fresh; the cache's where none is given.
+            tags: by which it can be invalidated.
+
+        Returns:
+            A flow that tells whether it is stored in the cache; two round trips, three with tags.
+
+        Raises:
+            ConfigurationError: an empty key or tag, or a TTL that is not allowed.
+            EncodeError: the codec cannot write the value; it was not saved.
+            Exception: whatever `save` raised; the cache has nothing then, as it may have been saved all the same.
+            Unreachable, OutcomeUnknown, CommandFailed: it was saved, but the cache may have an older value still.
+        """
+        ttl_ms = self._ms["ttl"] if ttl is None else validate.milliseconds("ttl", ttl)
+        name, tag_keys = self.key(key), self._tags(tags)
+        ttl_ms = self._ttl_for(value, ttl_ms)
+        payload = self.codec.encode(value) if ttl_ms else b""
+        begin = Plan(
+            "cache.begin",
+            (_BEGIN((name, self._wake_keys(key)), new_epoch(), self._ms["load_within"]),),
+            _first,
+            Effect.ONCE,
+        )
+        writing = ""
+        try:
+            writing = replies.text((yield from begin))
+        except (Unreachable, OutcomeUnknown, CommandFailed):
+            self._tell("redis_error")
+        yield from Defer(self._finish(name, writing, b"", 1), on_error_only=True)
+        ids: Mapping[str, str] = {}
+        if tag_keys and payload:
+            with contextlib.suppress(Unreachable, OutcomeUnknown, CommandFailed):
+                tag_commands = self._tag_commands(tag_keys, ttl_ms)
+                ids = yield from Plan("cache.tags", tag_commands, _ids(tag_keys), Effect.IDEMPOTENT)
+        yield from _loaded_by(save, value)
+        packed = self._packed(payload, 0.0, ids) if ttl_ms and len(ids) == len(tag_keys) else b""
+        try:
+            stored = yield from self._finish(name, writing, packed, self._lifetime(ttl_ms or 1, random.random()))
+        except (Unreachable, OutcomeUnknown, CommandFailed):
+            self._tell("redis_error")
+            if not writing:
+                raise
+            # Nobody stores anything before the note that it is being written has expired.
+            return False
+        return stored
+
     # Invalidating
 
     def invalidate(self, *keys: str, soft: bool = False) -> Plan[int]:
@@ -774,6 +843,10 @@ class Cache(Generic[T]):
             except PatternsError:
                 continue
             alive = [lease for lease, still in zip(alive, kept, strict=True) if still]
+
+    def _finish(self, name: str, writing: str, packed: bytes, lifetime_ms: int) -> Plan[bool]:
+        command = _FINISH((name,), writing, packed, lifetime_ms)
+        return Plan("cache.finish", (command,), _done, Effect.ONCE)
 
     def _fill(self, key: str, epoch: str, packed: bytes, lifetime_ms: int) -> Plan[bool]:
         command = _FILL((self.key(key), self._wake_keys(key)), epoch, packed, lifetime_ms)

@@ -18,7 +18,7 @@ from redis_patterns_core.value import value
 
 __all__ = ["Stored", "new_epoch"]
 
-_HEADER = re.compile(rb"([VLWF])([0-9a-f]{16})(\d{13})(?:(\d{7})(\d\d)(\d{5}))?", re.ASCII)
+_HEADER = re.compile(rb"([VLWFX])([0-9a-f]{16})(\d{13})(?:(\d{7})(\d\d)(\d{5}))?", re.ASCII)
 _MOST_COST = 9_999_999
 
 

@@ -145,6 +145,47 @@ def _meanwhile(redis: Face, way: Callable[[], Any]) -> Any:
     return redis_patterns.Flow("loader", steps)
 
 
+async def test_writing_through(redis: Face, namespace: str) -> None:
+    """Saved first, and stored then; nothing is stored where saving fails, or others write or read at the same time."""
+    cache: Cache[Any] = Cache("x", ttl=60, namespace=namespace, clearable=True)
+    saved: list[Any] = []
+    assert await redis.run(cache.write("k", 1, saved.append, tags=["t"])) is True
+    assert await redis.run(cache.get("k")) == 1
+
+    def fail(_: object) -> None:
+        raise OSError("the database is away")
+
+    with pytest.raises(OSError, match="database"):
+        await redis.run(cache.write("k", 2, fail))
+    assert await redis.run(cache.get("k")) is MISS
+
+    def meanwhile(what: Any) -> Callable[[Any], Any]:
+        def save(value: Any) -> Any:
+            def steps() -> Any:
+                yield from what()
+                saved.append(value)
+
+            return redis_patterns.Flow("save", steps)
+
+        return save
+
+    others: list[tuple[Any, bool]] = [
+        (lambda: cache.load("k", lambda: 0), True),
+        (lambda: cache.write("k", 4, saved.append), False),
+        (lambda: cache.invalidate("k"), False),
+        (lambda: cache.set("k", 0), False),
+    ]
+    for what, stored in others:
+        assert await redis.run(cache.write("k", 3, meanwhile(what))) is stored
+        assert await redis.run(cache.get("k")) == (3 if stored else MISS)
+    assert await redis.run(cache.write("k", MISS, saved.append)) is False
+    assert await redis.run(cache.get("k")) is MISS
+    assert saved == [1, 3, 4, 3, 3, 3, MISS]
+    await redis.run(cache.write("k", 5, saved.append, tags=["t"]))
+    await redis.run(cache.invalidate_tags("t"))
+    assert await redis.run(cache.get("k")) is MISS
+
+
 async def test_a_loader_that_fails(redis: Face, namespace: str) -> None:
     """Its error is the caller's, and nothing is left that would keep the next one waiting."""
     cache: Cache[int] = Cache("x", ttl=60, namespace=namespace)
@@ -422,7 +463,7 @@ def redis_get(redis: Driver, cache: Cache[int]) -> object:
 
 def test_redis_that_is_away() -> None:
     """What was loaded is given to its caller, whatever Redis does before and afterwards."""
-    told = list[str]()
+    told = list[Any]()
     cache: Cache[int] = Cache("x", ttl=60, on_event=lambda event, _: told.append(event))
     with server() as running, Driver.connect(running.url, retry_for=0.05) as redis:
 
@@ -433,7 +474,10 @@ def test_redis_that_is_away() -> None:
         assert redis.run(cache.load("k", load)) == 7
         assert redis.run(cache.load("k", lambda: 8)) == 8
         assert redis.run(cache.load_many(["k", "l"], lambda keys: dict.fromkeys(keys, 9))) == {"k": 9, "l": 9}
-    assert told.count("redis_error") == 3
+        with pytest.raises(redis_patterns.Unreachable):
+            redis.run(cache.write("k", 7, told.append))
+    assert told.count("redis_error") == 5
+    assert 7 in told, "it was saved, and the caller knows that the cache was not told"
 
 
 # Functions

@@ -39,6 +39,9 @@ class Mistaken(Cache[int]):
     def _fill(self, *args: Any, **kwargs: Any) -> Any:
         return self._changed(super()._fill(*args, **kwargs))
 
+    def _finish(self, *args: Any, **kwargs: Any) -> Any:
+        return self._changed(super()._finish(*args, **kwargs))
+
     def _abandon(self, *args: Any, **kwargs: Any) -> Any:
         return self._changed(super()._abandon(*args, **kwargs))
 
@@ -79,6 +82,16 @@ class Immortal(Naive):
         return int(loaded)
 
 
+class StoredAfterSaving(Cache[int]):
+    """A write is saved, and stored then."""
+
+    @flow
+    def write(self, key: str, value: int, save: Any, **options: Any) -> Steps[bool]:
+        yield from save(value)
+        yield from self.set(key, value, tags=options["tags"])
+        return True
+
+
 class TagsReadLate(Cache[int]):
     """The ids of the tags are read when the value is stored."""
 
@@ -107,6 +120,37 @@ CACHE_BUGS = [
     Bug(
         "a lease that is filled where nothing is",
         cache_setup(mistaken(CACHE, "cache_fill", "epoch == ARGV[1] or", "epoch == '' or epoch == ARGV[1] or")),
+        ("stale value",),
+        NO_FAULTS,
+    ),
+    Bug(
+        "writes stored after they are saved",
+        cache_setup(StoredAfterSaving("sim", ttl=1), through=True, writers=2),
+        ("stale value",),
+        NO_FAULTS,
+    ),
+    Bug(
+        "two writes at a time, one of which is stored",
+        cache_setup(
+            mistaken(CACHE, "cache_finish", "redis.call('GETRANGE', KEYS[1], 30, 30) == 'c'", "false"),
+            through=True,
+            writers=2,
+        ),
+        ("stale value",),
+        NO_FAULTS,
+    ),
+    Bug(
+        "a write that leaves what is there",
+        cache_setup(
+            mistaken(
+                CACHE,
+                "cache_finish",
+                "redis.call('UNLINK', KEYS[1])\n  return 0\nend\nif redis.call('GETR",
+                "return 0\nend\nif redis.call('GETR",
+            ),
+            through=True,
+            writers=2,
+        ),
         ("stale value",),
         NO_FAULTS,
     ),

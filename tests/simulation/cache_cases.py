@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from typing import Any
 
 from redis_patterns import Cache, Call, Command, Effect, PatternsError, Plan, Sleep, Steps, flow
@@ -29,6 +30,7 @@ def cache_setup(
     several: bool = False,
     slow: bool = True,
     sets: bool = False,
+    through: bool = False,
 ) -> Setup:
     """Clients that load a value, and others that change it and invalidate.
 
@@ -40,10 +42,13 @@ def cache_setup(
         several: whether it is loaded together with another key.
         slow: whether loads and what lies between may take longer than leases and TTLs.
         sets: whether the writer stores the new value instead of invalidating the old.
+        through: whether it writes through the cache.
     """
 
     def setup(world: World) -> None:
         version, invalidated, wrong = [0], [0], list[str]()
+        # Which write of the database each version was: those that write through may overtake each other.
+        numbers = {0: 0}
         tags = ("t",) if tagged else ()
 
         @flow
@@ -69,7 +74,7 @@ def cache_setup(
                     got = yield from load()
                 except (PatternsError, OSError):
                     continue
-                if got < least:
+                if numbers[got] < least:
                     wrong.append(f"{got} after {least} was invalidated")
                 if slow:
                     yield from Sleep(world.random.choice((0, 0.02, 0.3)))
@@ -86,6 +91,12 @@ def cache_setup(
             for _ in range(writes):
                 if slow:
                     yield from Sleep(world.random.choice((0, 0.02, 0.3)))
+                if through:
+                    value = next(values)
+                    with contextlib.suppress(PatternsError, OSError):
+                        yield from cache.write("k", value, save, tags=tags)
+                        invalidated[0] = max(invalidated[0], numbers[value])
+                    continue
                 yield from Call(write)
                 now = version[0]
                 with contextlib.suppress(PatternsError):
@@ -99,7 +110,23 @@ def cache_setup(
 
         def write() -> None:
             version[0] += 1
+            numbers[version[0]] = version[0]
 
+        @flow
+        def save(value: int) -> Steps[None]:
+            yield from ping()
+            if slow:
+                yield from Sleep(world.random.choice((0, 0, 0.05, 0.4, 0.8)))
+            yield from Call(saved, value)
+            yield from ping()
+            if world.random.random() < 0.1 and slow:
+                raise OSError("the database is away")
+
+        def saved(value: int) -> None:
+            version[0] = value
+            numbers[value] = len(numbers)
+
+        values = itertools.count(1)
         for number in range(readers):
             world.client(f"r{number}", reader())
         for number in range(writers):
@@ -129,4 +156,6 @@ CACHE_CASES: dict[str, Setup] = {
     "cache, stale values by tags": cache_setup(STALE, tagged=True),
     "cache, set": cache_setup(sets=True),
     "cache, many": cache_setup(several=True),
+    "cache, written through": cache_setup(through=True, writers=2),
+    "cache, written through, with tags": cache_setup(through=True, writers=2, tagged=True),
 }

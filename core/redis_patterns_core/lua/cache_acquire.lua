@@ -1,7 +1,8 @@
 -- Decide who loads an entry that somebody has not found, or not fresh: one at a time does, and the others are told.
 --
 -- An entry begins with: kind, epoch (16 characters), until when it is somebody's to load (13 digits, milliseconds since
--- the epoch). Kinds: V a value; L a lease, to be filled; W a lease for which somebody waits; F a lease given up.
+-- the epoch). Kinds: V a value; L a lease, to be filled; W a lease for which somebody waits; F a lease given up; X a
+-- value that is being written, see cache_begin.
 --
 -- KEYS[1]  string: the entry
 -- KEYS[2]  list: one element wakes all who wait for it, one after the other
@@ -37,7 +38,7 @@ if kind == 'L' or kind == 'W' then
   redis.call('SETRANGE', KEYS[1], 17, theirs)
   return {'load', epoch, lease, ''}
 end
-if kind == 'F' and epoch == ARGV[7] then
+if kind == 'X' or kind == 'F' and epoch == ARGV[7] then
   return {'failed', epoch, 0, ''}
 end
 redis.call('SET', KEYS[1], 'L' .. new .. theirs, 'PX', life)
