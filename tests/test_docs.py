@@ -68,6 +68,7 @@ def test_every_pattern_of_the_readme_has_a_page() -> None:
         "Lock",
         "MultiLock",
         "TokenBucket",
+        "WriteBehind",
     }
     for name, page in table:
         assert name in (ROOT / page.partition("#")[0]).read_text()

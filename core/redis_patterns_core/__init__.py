@@ -21,6 +21,7 @@ from redis_patterns_core.errors import (
     PatternsError,
     RateLimited,
     Unreachable,
+    WritesPending,
 )
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within, flow
 from redis_patterns_core.guarded import Guarded
@@ -47,6 +48,7 @@ from redis_patterns_core.slots import ConcurrencyLimit, Slot
 from redis_patterns_core.tracing import Instrument, Outcome, Subject
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
+from redis_patterns_core.write_behind import Write, WriteBehind
 
 __all__ = [
     "GCRA",
@@ -129,7 +131,10 @@ __all__ = [
     "TokenBucket",
     "Unreachable",
     "Within",
+    "Write",
+    "WriteBehind",
     "WriteLock",
+    "WritesPending",
     "batch",
     "flow",
     "new_token",

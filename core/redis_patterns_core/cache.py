@@ -48,7 +48,7 @@ from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.value import value
 
-__all__ = ["MISS", "Cache", "CacheEvent", "Loader", "ManyLoader", "Miss"]
+__all__ = ["MISS", "Cache", "CacheEvent", "Loader", "ManyLoader", "Miss", "loaded_by"]
 
 T = TypeVar("T")
 
@@ -378,7 +378,7 @@ class Cache(Generic[T]):
                 seen = (yield from self._look_for((key,), tag_keys, chance))[key]
             except (Unreachable, OutcomeUnknown, CommandFailed):
                 self._tell("redis_error")
-                loaded: T = yield from _loaded_by(loader)
+                loaded: T = yield from loaded_by(loader)
                 return loaded
             if not isinstance(seen.got, Miss) and seen.fresh and not seen.early:
                 return seen.got
@@ -421,7 +421,7 @@ class Cache(Generic[T]):
             seen = yield from self._look_for(wanted, tag_keys, chance)
         except (Unreachable, OutcomeUnknown, CommandFailed):
             self._tell("redis_error")
-            return dict((yield from _loaded_by(loader, wanted)))
+            return dict((yield from loaded_by(loader, wanted)))
         values: dict[str, T] = {
             key: one.got for key, one in seen.items() if not isinstance(one.got, Miss) and one.fresh
         }
@@ -432,7 +432,7 @@ class Cache(Generic[T]):
             acquired = yield from batch(*[self._acquire(key, ttl_ms, tag_keys, _none(seen[key])) for key in missing])
         except (Unreachable, OutcomeUnknown, CommandFailed):
             self._tell("redis_error")
-            return values | dict((yield from _loaded_by(loader, missing)))
+            return values | dict((yield from loaded_by(loader, missing)))
         ours = {key: got for key, got in zip(missing, acquired, strict=True) if got.what in {"load", "refresh"}}
         if ours:
             abandon = batch(*[self._abandon(key, got.epoch) for key, got in ours.items()])
@@ -519,7 +519,7 @@ class Cache(Generic[T]):
             with contextlib.suppress(Unreachable, OutcomeUnknown, CommandFailed):
                 tag_commands = self._tag_commands(tag_keys, ttl_ms)
                 ids = yield from Plan("cache.tags", tag_commands, _ids(tag_keys), Effect.IDEMPOTENT)
-        yield from _loaded_by(save, value)
+        yield from loaded_by(save, value)
         packed = self._packed(payload, 0.0, ids) if ttl_ms and len(ids) == len(tag_keys) else b""
         try:
             stored = yield from self._finish(name, writing, packed, self._lifetime(ttl_ms or 1, random.random()))
@@ -757,7 +757,7 @@ class Cache(Generic[T]):
         """Load for oneself, without storing; a stale value is served where that fails."""
         began_at = yield from Now()
         try:
-            got: T = yield from _loaded_by(loader)
+            got: T = yield from loaded_by(loader)
         except Exception:
             self._tell("load_error")
             if isinstance(seen.got, Miss):
@@ -771,7 +771,7 @@ class Cache(Generic[T]):
         yield from Defer(self._abandon(key, got.epoch), on_error_only=True)
         began_at = yield from Now()
         try:
-            loaded: T = yield from Alongside(_loaded_by(loader), self._keep([(key, got.epoch)]))
+            loaded: T = yield from Alongside(loaded_by(loader), self._keep([(key, got.epoch)]))
         except Exception:
             self._tell("load_error")
             raise
@@ -805,7 +805,7 @@ class Cache(Generic[T]):
         began_at = yield from Now()
         try:
             loaded: Mapping[str, T] = yield from Alongside(
-                _loaded_by(loader, list(ours)), self._keep([(key, got.epoch) for key, got in ours.items()])
+                loaded_by(loader, list(ours)), self._keep([(key, got.epoch) for key, got in ours.items()])
             )
         except Exception:
             self._tell("load_error")
@@ -879,7 +879,7 @@ def _none(seen: _Seen[Any]) -> str:
 
 
 @flow
-def _loaded_by(loader: Any, *args: Any) -> Steps[Any]:
+def loaded_by(loader: Any, *args: Any) -> Steps[Any]:
     """Run a loader of any kind: a flow, or a function, which may give an awaitable or a flow."""
     loaded: Any = loader
     if not isinstance(loader, Flow):
@@ -891,7 +891,7 @@ def _loaded_by(loader: Any, *args: Any) -> Steps[Any]:
 
 def _one_of(loader: Callable[[Sequence[str]], Any], key: str) -> Flow[Any]:
     def load() -> Steps[Any]:
-        loaded = yield from _loaded_by(loader, [key])
+        loaded = yield from loaded_by(loader, [key])
         return loaded.get(key, MISS)
 
     return Flow("cache.load_one", load)

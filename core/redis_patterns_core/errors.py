@@ -7,6 +7,7 @@
     ├── LockNotAcquired (TimeoutError)      the lock was not free within the wait
     ├── LockLost (RuntimeError)             the lock ran out, or somebody took it, while it was held
     ├── RateLimited (RuntimeError)          a limit refused, and its decision says for how long
+    ├── WritesPending (RuntimeError)        too many writes wait to be saved, and nothing was written
     ├── DeadlineExceeded (TimeoutError)     a flow was not over within its time
     ├── DriverClosed (RuntimeError)         the driver was closed before this was run
     ├── CommandFailed                       Redis answered with an error
@@ -37,6 +38,7 @@ __all__ = [
     "PatternsError",
     "RateLimited",
     "Unreachable",
+    "WritesPending",
 ]
 
 
@@ -79,6 +81,10 @@ class RateLimited(PatternsError, RuntimeError):
         wait = self.decision.retry_after
         later = "it costs more than the limit" if wait is None else f"try again in {wait:g} s"
         return f"refused by {', '.join(map(repr, self.decision.refused_by))}: {later}"
+
+
+class WritesPending(PatternsError, RuntimeError):
+    """Too many writes wait to be saved; nothing was written."""
 
 
 class DeadlineExceeded(PatternsError, TimeoutError):

@@ -56,7 +56,7 @@ def test_a_script_sets_no_global(name: str) -> None:
     known |= {name.strip() for names in re.findall(r"function \w*\(([^)]*)\)", source) for name in names.split(",")}
     assigned = {
         word.strip()
-        for names in re.findall(r"(?m)(?:^|then|else|do)\s*((?:\w+)(?:, *\w+)*) *=(?!=)", source)
+        for names in re.findall(r"(?m)(?:^|\bthen\b|\belse\b|\bdo\b)\s*((?:\w+)(?:, *\w+)*) *=(?!=)", source)
         for word in names.split(",")
     }
     assert assigned <= known

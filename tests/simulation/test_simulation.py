@@ -15,6 +15,8 @@ import pytest
 
 from redis_patterns import Call, Command, ConfigurationError, Effect, Plan, Sleep, Steps, flow
 from redis_patterns.testing.simulation import SOME, Faults, Setup, Violation, World, explore, replay, simulate
+from tests.simulation.behind_bugs import BEHIND_BUGS
+from tests.simulation.behind_cases import BEHIND_CASES, behind_setup
 from tests.simulation.bugs import BUGS, CORRECT_BUCKET, Bug
 from tests.simulation.cache_bugs import CACHE_BUGS
 from tests.simulation.cache_cases import CACHE_CASES, cache_setup
@@ -54,6 +56,7 @@ CASES = {
     "leaderboard": board_setup(lambda _: BOARD.increment("all"), BOARD),
     **LEASE_CASES,
     **CACHE_CASES,
+    **BEHIND_CASES,
 }
 FOUND: list[str] = []
 
@@ -116,6 +119,14 @@ def test_a_cache_of_two_readers_in_many_orders(way: dict[str, bool]) -> None:
     assert report.schedules == 1500
 
 
+def test_writing_behind_with_a_kill_at_every_point() -> None:
+    """One who writes and one who saves, killed before or after each of their steps: no write is lost."""
+    setup = behind_setup(writers=1, writes=2, savers=1, slow=False)
+    report = explore(setup, steps=30, faults=("crash", "lose_reply"), most_schedules=2000)
+    FOUND.append(f"writing behind: {report.schedules:,} orders with a kill or a lost answer somewhere")
+    assert report.schedules > 500
+
+
 def test_counts_in_all_orders() -> None:
     """Two clients that count twice each: every order, with a lost reply anywhere, to the end."""
     setup = board_setup(lambda _: BOARD.increment("all"), BOARD, clients=2, rounds=2)
@@ -132,7 +143,7 @@ def test_the_copy_that_bugs_are_planted_into_is_right() -> None:
     simulate(bucket_setup(CORRECT_BUCKET, BUCKET), runs=30, steps=300)
 
 
-@pytest.mark.parametrize("bug", BUGS + LEASE_BUGS + CACHE_BUGS, ids=lambda bug: bug.name)
+@pytest.mark.parametrize("bug", BUGS + LEASE_BUGS + CACHE_BUGS + BEHIND_BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_found(bug: Bug) -> None:
     """Within ten seconds, by an invariant that says what is wrong, with a short line that repeats it."""
     started = time.monotonic()
