@@ -34,6 +34,7 @@ from redis_patterns_core.http import (
     Rule,
     rate_limit_headers,
 )
+from redis_patterns_core.keys import escape_glob
 from redis_patterns_core.leaderboards import Entry, Leaderboard
 from redis_patterns_core.leases import Held, Holder, Leasable, Lease, Occupancy, new_token
 from redis_patterns_core.locks import Lock
@@ -136,6 +137,7 @@ __all__ = [
     "WriteLock",
     "WritesPending",
     "batch",
+    "escape_glob",
     "flow",
     "new_token",
     "rate_limit_headers",

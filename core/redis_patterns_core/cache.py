@@ -45,6 +45,7 @@ from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, 
 from redis_patterns_core.keys import Keys
 from redis_patterns_core.plan import Command, Effect, Plan, Script, batch
 from redis_patterns_core.replies import Reply
+from redis_patterns_core.scanning import unlink_matching
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.value import value
 
@@ -581,6 +582,48 @@ class Cache(Generic[T]):
         if not self.clearable:
             raise ConfigurationError(f"clearable must be True for cache {self.name!r} to be cleared")
         return Plan("cache.clear", (Command(("UNLINK", self._generation_key)),), _nothing, Effect.IDEMPOTENT)
+
+    @flow
+    def invalidate_matching(self, pattern: str) -> Steps[int]:
+        """Let all values whose keys match be none from now on: for maintenance, as it looks at all keys of Redis.
+
+        Best effort: what is stored meanwhile may stay. Tags and `clear` are exact, and take one step.
+
+        Parameters:
+            pattern: with ``*``, ``?`` and ``[...]`` as in SCAN; text of a user goes through `escape_glob`.
+
+        Returns:
+            A flow that tells how many there were, leases counted; a round trip for every 500 keys that Redis has, on
+            each primary of a cluster.
+
+        Raises:
+            ConfigurationError: an empty pattern.
+        """
+        before, _, behind = self._keys("*").rpartition("*")
+        name = self._keys(validate.text("pattern", pattern)).removeprefix(before).removesuffix(behind)
+        return (yield from unlink_matching(f"{names_of.escape_glob(before)}{name}{behind}"))
+
+    @flow
+    def forget(self, *keys: str, tags: Iterable[str] = (), matching: Iterable[str] = ()) -> Steps[None]:
+        """Invalidate everything that belongs to one thing: its key, what is derived from it, what is tagged with it.
+
+        Parameters:
+            keys: as for `invalidate`.
+            tags: as for `invalidate_tags`.
+            matching: patterns, as for `invalidate_matching`.
+
+        Returns:
+            A flow of one round trip, and those for the patterns.
+
+        Raises:
+            ConfigurationError: an empty key, tag or pattern.
+        """
+        plans: list[Plan[Any]] = [self.invalidate(key) for key in keys]
+        plans += [self.invalidate_tags(tag) for tag in tags]
+        if plans:
+            yield from batch(*plans)
+        for pattern in matching:
+            yield from self.invalidate_matching(pattern)
 
     # How it is done
 

@@ -163,14 +163,14 @@ def keys_of(command: Command) -> Sequence[Argument]:
 
 
 def slot_of(command: Command) -> int | None:
-    """Give the slot of a command's keys, or ``None`` when it has no key.
+    """Give the slot of a command's keys, or the one that it names, or ``None`` for neither.
 
     Raises:
         ConfigurationError: its keys are in different slots, so that no node could run it.
     """
     keys = keys_of(command)
     if not keys:
-        return None
+        return command.slot
     slots = {slot(key if isinstance(key, bytes) else str(key)) for key in keys}
     if len(slots) > 1:
         raise ConfigurationError(

@@ -104,10 +104,12 @@ class Command:
     Parameters:
         args: the words, the command's name first.
         script: the script that an EVALSHA calls, so that a driver can send its source where Redis does not know it.
+        slot: of a command without keys: the slot whose node is to run it, in a cluster.
     """
 
     args: tuple[Argument, ...]
     script: Script | None = None
+    slot: int | None = None
 
     def evaluated(self) -> tuple[Argument, ...]:
         """Give the words of the EVAL that does the same as this EVALSHA, and makes Redis keep the script.

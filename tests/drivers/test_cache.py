@@ -29,6 +29,7 @@ from redis_patterns.sync import Driver
 from redis_patterns.testing import Server, server
 from redis_patterns.testing.memory import Server as Memory
 from redis_patterns.trio import Driver as TrioDriver
+from redis_patterns_core.keys import escape_glob
 from tests.drivers.conftest import Connect
 from tests.drivers.faces import Face
 from tests.drivers.plans import reads, sets
@@ -143,6 +144,25 @@ def _meanwhile(redis: Face, way: Callable[[], Any]) -> Any:
         return 1
 
     return redis_patterns.Flow("loader", steps)
+
+
+async def test_by_pattern(redis: Face, namespace: str) -> None:
+    """All that match, on every node of a cluster, whatever else there is; a user's text matches itself only."""
+    cache: Cache[int] = Cache("x*", ttl=60, namespace=f"{namespace}[a]")
+    other: Cache[int] = Cache("xy", ttl=60, namespace=f"{namespace}[a]")
+    keys = [f"user:{number}" for number in range(600)]
+    await redis.run(cache.set_many(dict.fromkeys(keys, 1)))
+    await redis.run(cache.set_many({"team:1": 2, "user*": 3, "{user}": 4}))
+    await redis.run(other.set("user:1", 5))
+    assert await redis.run(cache.invalidate_matching(escape_glob("user*"))) == 1
+    assert await redis.run(cache.invalidate_matching("{*}")) == 1
+    assert await redis.run(cache.invalidate_matching("user:*")) == 600
+    assert await redis.run(cache.get_many([*keys, "team:1", "user*"])) == {"team:1": 2}
+    assert await redis.run(other.get("user:1")) == 5
+    await redis.run(cache.set_many({"user:1": 1, "user:1:page": 2, "feed": 3, "user:2": 4}, tags=["a"]))
+    await redis.run(cache.set("friends", 5, tags=["user:1"]))
+    await redis.run(cache.forget("user:1", "feed", tags=["user:1"], matching=["user:1:*"]))
+    assert await redis.run(cache.get_many(["user:1", "user:1:page", "feed", "friends", "user:2"])) == {"user:2": 4}
 
 
 async def test_writing_through(redis: Face, namespace: str) -> None:
