@@ -50,6 +50,10 @@ class RunningCluster:
                             return number
         raise AssertionError(f"nobody has slot {slot}")
 
+    def is_empty(self, slot: int) -> bool:
+        """Tell whether a slot has no keys."""
+        return self.drivers[self.owner(slot)].run(reads("CLUSTER", "COUNTKEYSINSLOT", slot)) == 0
+
     def start_moving(self, slot: int, to: int) -> None:
         """Open a slot for its keys to be moved one by one."""
         source = self.owner(slot)

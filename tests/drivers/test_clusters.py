@@ -45,8 +45,9 @@ def make(kind: Kind) -> Maker:
 
 
 def key_of(running: RunningCluster, node: int) -> str:
-    """Give a new key in a slot that a node has."""
-    return next(key for key in (f"key-{next(_numbers)}" for _ in range(1000)) if running.owner(slot(key)) == node)
+    """Give a new key in a slot that a node has, and that nothing else is in, so that it can be moved."""
+    names = (f"key-{next(_numbers)}" for _ in range(1000))
+    return next(key for key in names if running.owner(slot(key)) == node and running.is_empty(slot(key)))
 
 
 async def test_a_batch_over_all_nodes(make: Maker, redis_cluster: RunningCluster) -> None:
