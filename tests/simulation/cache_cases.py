@@ -11,6 +11,7 @@ from redis_patterns.testing.simulation import Setup, World
 
 TTL = 1.0
 CACHE: Cache[int] = Cache("sim", ttl=TTL, lock_ttl=0.3, load_within=0.6, wait=0.5)
+HASTY: Cache[int] = Cache("sim", ttl=TTL, lock_ttl=0.3, load_within=0.6, wait=0)
 STALE: Cache[int] = Cache("sim", ttl=0.2, stale_for=1, lock_ttl=0.3, load_within=0.6, wait=0.5, retry_after=0.1)
 
 
