@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import assert_type
 
 import redis_patterns.asyncio
@@ -27,6 +27,8 @@ from redis_patterns import (
     Steps,
     Text,
     TokenBucket,
+    Write,
+    WriteBehind,
     batch,
     flow,
 )
@@ -118,6 +120,34 @@ assert_type(double(2), Flow[float])
 
 
 users: Cache[str] = Cache("users", ttl=60, codec=Text())
+behind: WriteBehind[str] = WriteBehind("profiles", ttl=60, codec=Text())
+
+
+def writing_behind(redis: redis_patterns.sync.Driver) -> None:
+    def save(writes: Sequence[Write[str]]) -> None:
+        for write in writes:
+            assert_type(write.value, str | Miss)
+
+    assert_type(redis.run(behind.put("1", "x")), int)
+    assert_type(redis.run(behind.get("1")), str | Miss)
+    assert_type(redis.run(behind.flush(save)), int)
+    assert_type(redis.run(behind.dead_letters()), list[Write[str]])
+    behind.put("1", 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def leading(redis: redis_patterns.sync.Driver, later: redis_patterns.asyncio.Driver) -> None:
+    def work(held: Held) -> int:
+        return held.lease.fence
+
+    async def work_later(held: Held) -> str:
+        return held.lease.name
+
+    assert_type(redis.lead(lock, work), int)
+
+    async def main() -> None:
+        assert_type(await later.lead(lock, work_later), str)
+
+    del main
 
 
 async def load_later() -> str:
