@@ -21,28 +21,34 @@ and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015, fo
 from __future__ import annotations
 
 import contextlib
-import enum
-import math
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from redis_patterns_core import keys as names_of
 from redis_patterns_core import replies, validate
-from redis_patterns_core.codec import Codec, Json, codec_name
-from redis_patterns_core.entries import Stored, new_epoch
+from redis_patterns_core.cache_entries import (
+    MISS,
+    Acquired,
+    CacheEntries,
+    CacheEvent,
+    Miss,
+    Seen,
+    done,
+    first,
+    ids_of,
+)
+from redis_patterns_core.entries import new_epoch
 from redis_patterns_core.errors import (
     CommandFailed,
     ConfigurationError,
-    DecodeError,
     EncodeError,
     OutcomeUnknown,
     PatternsError,
     Unreachable,
 )
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Steps, flow
-from redis_patterns_core.keys import Keys
 from redis_patterns_core.plan import Command, Effect, Plan, Script, batch
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.scanning import unlink_matching
@@ -53,50 +59,10 @@ __all__ = ["MISS", "Cache", "CacheEvent", "Loader", "ManyLoader", "Miss", "loade
 
 T = TypeVar("T")
 
-_ACQUIRE = Script.load("cache_acquire")
-_FILL = Script.load("cache_fill")
-_ABANDON = Script.load("cache_abandon")
-_RENEW = Script.load("cache_renew")
 _SOFTEN = Script.load("cache_soften")
 _TOUCH = Script.load("cache_touch")
-_TAG = Script.load("cache_tag")
 _BEGIN = Script.load("cache_begin")
-_FINISH = Script.load("cache_finish")
 
-_TAGS_OUTLIVE = 60_000
-"""Milliseconds for which a tag lives longer than what is stored with it, at least."""
-
-
-class Miss(enum.Enum):
-    """The kind of `MISS`, for type checkers."""
-
-    MISS = "miss"
-
-
-MISS: Final = Miss.MISS
-"""What a cache gives where it has no value; ``None`` is a value."""
-
-CacheEvent: TypeAlias = Literal[
-    "hit",
-    "miss",
-    "stale",
-    "negative",
-    "refused",
-    "waited",
-    "gave_up_waiting",
-    "takeover",
-    "unreadable",
-    "load_error",
-    "redis_error",
-]
-"""What a cache tells ``on_event``.
-
-A value was found (``hit``), also one that says that there is none (``negative``), or one that was no longer fresh
-(``stale``); none was, and it is loaded (``miss``), when the time of who was to load it has run out (``takeover``);
-somebody else loaded it (``waited``), or did not within the time (``gave_up_waiting``); what was loaded was not stored,
-as it was invalidated meanwhile (``refused``); the bytes could not be read (``unreadable``); the loader raised
-(``load_error``), or Redis could not be asked (``redis_error``).
-"""
 
 Loader: TypeAlias = Callable[[], T] | Callable[[], Awaitable[T]] | Callable[[], Flow[T]] | Flow[T]
 """Gives a value that the cache has not: a function, a coroutine function (in asyncio and trio), or a flow."""
@@ -107,25 +73,6 @@ ManyLoader: TypeAlias = (
     | Callable[[Sequence[str]], Flow[Mapping[str, T]]]
 )
 """The same for several keys: gives the values of those that there are."""
-
-
-@value
-class _Seen(Generic[T]):
-    """What a look found: a value, or no value and perhaps the epoch of something that is none."""
-
-    got: T | Miss
-    epoch: str = ""
-    fresh: bool = False
-    early: bool = False
-
-
-@value
-class _Acquired:
-    what: str
-    epoch: str
-    seconds: float
-    data: bytes
-    tags: Mapping[str, str]
 
 
 @value
@@ -155,7 +102,7 @@ class _Job(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cache(Generic[T]):
+class Cache(CacheEntries[T]):
     """A cache; a constant, made once and shared by all who use it.
 
     Parameters:
@@ -182,61 +129,6 @@ class Cache(Generic[T]):
     Raises:
         ConfigurationError: an empty name, a duration, a share or a choice that is not allowed.
     """
-
-    name: str
-    _: KW_ONLY
-    ttl: Duration
-    codec: Codec[T] = field(default_factory=Json)
-    also_reads: Sequence[Codec[T]] = ()
-    jitter: float = 0.0
-    negative_ttl: Duration | None = None
-    stale_for: Duration = 0
-    serve_stale: Literal["while_loading", "on_error"] = "while_loading"
-    retry_after: Duration = 1
-    early: float = 0.0
-    lock_ttl: Duration = 5
-    load_within: Duration = 60
-    wait: Duration = 5
-    clearable: bool = False
-    namespace: str = ""
-    on_event: Callable[[CacheEvent, str], object] | None = None
-    _keys: Keys = field(init=False, repr=False)
-    _wake_keys: Keys = field(init=False, repr=False)
-    _tag_keys: Keys = field(init=False, repr=False)
-    _generation_key: str = field(init=False, repr=False)
-    _codecs: Mapping[str, Codec[T]] = field(init=False, repr=False)
-    _ms: Mapping[str, int] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        validate.text("name", self.name)
-        validate.namespace(self.namespace)
-        for share, most in (("jitter", 1.0), ("early", 1000.0)):
-            if not 0 <= validate.finite(share, getattr(self, share)) <= most:
-                raise ConfigurationError(f"{share} must be from 0 to {most:g}, not {getattr(self, share)!r}")
-        if self.serve_stale not in ("while_loading", "on_error"):
-            raise ConfigurationError(f"serve_stale must be 'while_loading' or 'on_error', not {self.serve_stale!r}")
-        least = {"ttl": 1, "stale_for": 0, "retry_after": 0, "lock_ttl": 1, "load_within": 1, "wait": 0}
-        ms = {name: validate.milliseconds(name, getattr(self, name), least=few) for name, few in least.items()}
-        negative = self.negative_ttl
-        ms["negative_ttl"] = ms["ttl"] if negative is None else validate.milliseconds("negative_ttl", negative, least=0)
-        namespace = self.namespace
-        codecs = {codec_name(codec): codec for codec in (*self.also_reads, self.codec)}
-        object.__setattr__(self, "_ms", ms)
-        object.__setattr__(self, "_codecs", codecs)
-        object.__setattr__(self, "_keys", Keys("cache", self.name, namespace=namespace))
-        object.__setattr__(self, "_wake_keys", Keys("cache", self.name, part="wake", namespace=namespace))
-        object.__setattr__(self, "_tag_keys", Keys("tag", namespace=namespace))
-        object.__setattr__(
-            self, "_generation_key", names_of.key("cache", self.name, part="generation", namespace=namespace)
-        )
-
-    def key(self, key: str) -> str:
-        """Give the key in Redis of an entry.
-
-        Raises:
-            ConfigurationError: an empty key.
-        """
-        return self._keys(validate.text("key", key))
 
     # Looking
 
@@ -299,7 +191,7 @@ class Cache(Generic[T]):
         """
         ttl_ms = self._ms["ttl"] if ttl is None else validate.milliseconds("ttl", ttl)
         command = _TOUCH((self.key(key),), ttl_ms + self._ms["stale_for"])
-        return Plan("cache.touch", (command,), _done, Effect.IDEMPOTENT)
+        return Plan("cache.touch", (command,), done, Effect.IDEMPOTENT)
 
     # Storing
 
@@ -332,7 +224,9 @@ class Cache(Generic[T]):
         ids: Mapping[str, str] = {}
         tag_keys = self._tags(tags)
         if tag_keys and payloads:
-            ids = yield from Plan("cache.tags", self._tag_commands(tag_keys, ttl_ms), _ids(tag_keys), Effect.IDEMPOTENT)
+            ids = yield from Plan(
+                "cache.tags", self._tag_commands(tag_keys, ttl_ms), ids_of(tag_keys), Effect.IDEMPOTENT
+            )
         if payloads:
             commands = [
                 Command(("SET", name, self._packed(payload, 0.0, ids), "PX", self._lifetime(ttl_ms, random.random())))
@@ -506,7 +400,7 @@ class Cache(Generic[T]):
         begin = Plan(
             "cache.begin",
             (_BEGIN((name, self._wake_keys(key)), new_epoch(), self._ms["load_within"]),),
-            _first,
+            first,
             Effect.ONCE,
         )
         writing = ""
@@ -519,7 +413,7 @@ class Cache(Generic[T]):
         if tag_keys and payload:
             with contextlib.suppress(Unreachable, OutcomeUnknown, CommandFailed):
                 tag_commands = self._tag_commands(tag_keys, ttl_ms)
-                ids = yield from Plan("cache.tags", tag_commands, _ids(tag_keys), Effect.IDEMPOTENT)
+                ids = yield from Plan("cache.tags", tag_commands, ids_of(tag_keys), Effect.IDEMPOTENT)
         yield from loaded_by(save, value)
         packed = self._packed(payload, 0.0, ids) if ttl_ms and len(ids) == len(tag_keys) else b""
         try:
@@ -627,110 +521,8 @@ class Cache(Generic[T]):
 
     # How it is done
 
-    def _tags(self, tags: Iterable[str]) -> tuple[str, ...]:
-        if isinstance(tags, str):
-            raise ConfigurationError(f"tags must be several texts, not one: {tags!r}")
-        names = [self._tag_keys(validate.text("tags", tag)) for tag in tags]
-        if self.clearable:
-            names.append(self._generation_key)
-        return tuple(dict.fromkeys(names))
-
-    def _tag_commands(self, tag_keys: Sequence[str], ttl_ms: int) -> tuple[Command, ...]:
-        least = ttl_ms + self._ms["stale_for"] + self._ms["load_within"] + _TAGS_OUTLIVE
-        return tuple([_TAG((tag,), new_epoch(), least) for tag in tag_keys])
-
-    def _look_for(
-        self, keys: Sequence[str], tag_keys: Sequence[str], chance: Callable[[], float] = random.random
-    ) -> Steps[dict[str, _Seen[T]]]:
-        """Read entries, and the ids of their tags, known ones at once."""
-        known = self._tags(()) if not tag_keys else tuple(tag_keys)
-        timed = bool(self._ms["stale_for"] or self.early)
-        if len(keys) == 1 and not known and not timed:
-            # The way of most, without more than it needs.
-            answer = yield from Plan("cache.get", (Command(("GET", self.key(keys[0]))),), _first, Effect.READS)
-            only = self._stored(answer)
-            if only is None or not only.tags:
-                return {keys[0]: self._seen(only, {}, None, chance)}
-        names = [self.key(key) for key in keys]
-        commands = [Command(("GET", name)) for name in (*names, *known)]
-        if timed:
-            commands += [Command(("PTTL", name)) for name in names]
-        answers = (yield from Plan("cache.get", tuple(commands), list, Effect.READS)) if names else []
-        ids = dict(zip(known, answers[len(names) : len(names) + len(known)], strict=True)) if names else {}
-        stored = [self._stored(data) for data in answers[: len(names)]]
-        more = dict.fromkeys(tag for one in stored if isinstance(one, Stored) for tag in one.tags if tag not in ids)
-        if more:
-            asked = Plan("cache.tags", tuple([Command(("GET", tag)) for tag in more]), list, Effect.READS)
-            ids.update(zip(more, (yield from asked), strict=True))
-        left = [replies.integer(ms) for ms in answers[len(names) + len(known) :]] if timed else [0] * len(names)
-        return {
-            key: self._seen(one, ids, left[place] if timed else None, chance)
-            for place, (key, one) in enumerate(zip(keys, stored, strict=True))
-        }
-
-    def _stored(self, data: Reply) -> Stored | None:
-        if not isinstance(data, bytes):
-            return None
-        try:
-            return Stored.unpack(data)
-        except DecodeError:
-            self._tell("unreadable")
-            return None
-
-    def _seen(
-        self, stored: Stored | None, ids: Mapping[str, Reply], left_ms: int | None, chance: Callable[[], float]
-    ) -> _Seen[T]:
-        if stored is None:
-            return _Seen(MISS)
-        if stored.tags and any(ids[tag] != id.encode() for tag, id in stored.tags.items()):
-            return _Seen(MISS, stored.epoch)
-        got = self._decoded(stored)
-        if isinstance(got, Miss):
-            return _Seen(MISS, stored.epoch)
-        if left_ms is None:
-            self._tell("negative" if got is None else "hit")
-            return _Seen(got, stored.epoch, fresh=True)
-        fresh_for = (left_ms - self._ms["stale_for"]) / 1000
-        if fresh_for <= 0:
-            self._tell("stale")
-            return _Seen(got, stored.epoch)
-        self._tell("negative" if got is None else "hit")
-        early = self.early > 0 and -stored.cost * self.early * math.log(max(1e-12, 1 - chance())) >= fresh_for
-        return _Seen(got, stored.epoch, fresh=True, early=early)
-
-    def _decoded(self, stored: Stored) -> T | Miss:
-        codec = self._codecs.get(stored.codec)
-        if codec is not None:
-            try:
-                return codec.decode(stored.payload)
-            except DecodeError:
-                pass
-        self._tell("unreadable")
-        return MISS
-
-    def _acquire(
-        self, key: str, ttl_ms: int, tag_keys: Sequence[str], reject: str = "", *, early: bool = False, after: str = ""
-    ) -> Plan[_Acquired]:
-        ms, epoch = self._ms, new_epoch()
-        names = (self.key(key), self._wake_keys(key))
-        command = _ACQUIRE(names, epoch, ms["lock_ttl"], ms["load_within"], ms["stale_for"], reject, int(early), after)
-        ids = _ids(tag_keys)
-
-        def parse(answers: Sequence[Reply]) -> _Acquired:
-            what, theirs, milliseconds, data = replies.array(answers[0], 4)
-            seconds = (replies.integer(milliseconds) + 1) / 1000
-            payload = data if isinstance(data, bytes) else b""
-            kind, said = replies.text(what), replies.text(theirs)
-            if kind == "load" and said != epoch:
-                self._tell("takeover")
-            return _Acquired(kind, said, seconds, payload, ids(answers[1:]))
-
-        # Before anything is loaded: a tag that is invalidated from here on has another id than the entry will have.
-        commands = (command, *self._tag_commands(tag_keys, ttl_ms))
-        return Plan("cache.acquire", commands, parse, Effect.IDEMPOTENT)
-
     @flow
-    def _fetch(self, job: _Job[T], seen: _Seen[T]) -> Steps[_Fetched[T]]:
+    def _fetch(self, job: _Job[T], seen: Seen[T]) -> Steps[_Fetched[T]]:
         """Get a value that was not seen, or not fresh: load it, or wait for who loads it."""
         now = yield from Now()
         give_up_at, waited_for, reject, early = now + self._ms["wait"] / 1000, "", _none(seen), seen.early
@@ -773,7 +565,7 @@ class Cache(Generic[T]):
             yield from self._wait_for(job.key, min(got.seconds + job.chance() * 0.01, give_up_at - now))
             now = yield from Now()
 
-    def _there(self, got: _Acquired, seen: _Seen[T]) -> T | Miss:
+    def _there(self, got: Acquired, seen: Seen[T]) -> T | Miss:
         """Give the value that came with the answer, if it is one that may be served."""
         if not got.data or got.epoch == seen.epoch:
             return seen.got
@@ -796,7 +588,7 @@ class Cache(Generic[T]):
             yield from Sleep(min(seconds, 0.1))
 
     @flow
-    def _load_alone(self, loader: Loader[T], seen: _Seen[T]) -> Steps[_Fetched[T]]:
+    def _load_alone(self, loader: Loader[T], seen: Seen[T]) -> Steps[_Fetched[T]]:
         """Load for oneself, without storing; a stale value is served where that fails."""
         began_at = yield from Now()
         try:
@@ -809,7 +601,7 @@ class Cache(Generic[T]):
         return _Fetched(got, settled=False, began_at=began_at)
 
     @flow
-    def _load_and_store(self, job: _Job[T], got: _Acquired) -> Steps[_Fetched[T]]:
+    def _load_and_store(self, job: _Job[T], got: Acquired) -> Steps[_Fetched[T]]:
         key, loader, ttl_ms = job.key, job.loader, job.ttl_ms
         yield from Defer(self._abandon(key, got.epoch), on_error_only=True)
         began_at = yield from Now()
@@ -837,7 +629,7 @@ class Cache(Generic[T]):
 
     def _load_ours(
         self,
-        ours: Mapping[str, _Acquired],
+        ours: Mapping[str, Acquired],
         abandon: Plan[Any],
         loader: Callable[[Sequence[str]], Any],
         ttl_ms: int,
@@ -871,52 +663,8 @@ class Cache(Generic[T]):
                 self._tell("refused")
         return {key: loaded[key] for key in ours if key in loaded}
 
-    @flow
-    def _keep(self, leases: Sequence[tuple[str, str]]) -> Steps[None]:
-        """Prolong leases at a third of their time, as long as one of them is there."""
-        alive: list[tuple[str, str]] = list(leases)
-        while alive:
-            yield from Sleep(self._ms["lock_ttl"] / 3000)
-            plans = [
-                Plan("cache.renew", (_RENEW((self.key(key),), epoch, self._ms["lock_ttl"]),), _done, Effect.IDEMPOTENT)
-                for key, epoch in alive
-            ]
-            try:
-                kept: tuple[bool, ...] = yield from batch(*plans)
-            except PatternsError:
-                continue
-            alive = [lease for lease, still in zip(alive, kept, strict=True) if still]
 
-    def _finish(self, name: str, writing: str, packed: bytes, lifetime_ms: int) -> Plan[bool]:
-        command = _FINISH((name,), writing, packed, lifetime_ms)
-        return Plan("cache.finish", (command,), _done, Effect.ONCE)
-
-    def _fill(self, key: str, epoch: str, packed: bytes, lifetime_ms: int) -> Plan[bool]:
-        command = _FILL((self.key(key), self._wake_keys(key)), epoch, packed, lifetime_ms)
-        return Plan("cache.fill", (command,), _done, Effect.IDEMPOTENT)
-
-    def _abandon(self, key: str, epoch: str) -> Plan[bool]:
-        command = _ABANDON((self.key(key), self._wake_keys(key)), epoch, self._ms["retry_after"])
-        return Plan("cache.abandon", (command,), _done, Effect.IDEMPOTENT)
-
-    def _packed(self, payload: bytes, cost: float, tags: Mapping[str, str]) -> bytes:
-        return Stored(new_epoch(), cost, codec_name(self.codec), tags, payload).pack()
-
-    def _ttl_for(self, loaded: object, ttl_ms: int) -> int:
-        """Give how long what was loaded is fresh; 0 where it is not to be stored."""
-        if isinstance(loaded, Miss):
-            return 0
-        return min(ttl_ms, self._ms["negative_ttl"]) if loaded is None else ttl_ms
-
-    def _lifetime(self, ttl_ms: int, chance: float) -> int:
-        return max(1, round(ttl_ms * (1 - self.jitter * chance))) + self._ms["stale_for"]
-
-    def _tell(self, event: CacheEvent) -> None:
-        if self.on_event is not None:
-            self.on_event(event, self.name)
-
-
-def _none(seen: _Seen[Any]) -> str:
+def _none(seen: Seen[Any]) -> str:
     """Give the epoch of something that was there and is no value."""
     return seen.epoch if isinstance(seen.got, Miss) else ""
 
@@ -943,18 +691,6 @@ def _one_of(loader: Callable[[Sequence[str]], Any], key: str) -> Flow[Any]:
 def _quietly(plan: Plan[Any]) -> Steps[None]:
     with contextlib.suppress(PatternsError):
         yield from plan
-
-
-def _ids(tag_keys: Sequence[str]) -> Callable[[Sequence[Reply]], Mapping[str, str]]:
-    return lambda answers: {tag: replies.text(answer) for tag, answer in zip(tag_keys, answers, strict=True)}
-
-
-def _first(answers: Sequence[Reply]) -> Reply:
-    return answers[0]
-
-
-def _done(answers: Sequence[Reply]) -> bool:
-    return replies.integer(answers[0]) == 1
 
 
 def _sum(answers: Sequence[Reply]) -> int:
