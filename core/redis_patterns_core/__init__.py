@@ -5,7 +5,8 @@ Users import these names from `redis_patterns`.
 
 from redis_patterns_core.all_of import AllOf
 from redis_patterns_core.buckets import GCRA, LeakyBucket, TokenBucket
-from redis_patterns_core.cache import MISS, Cache, CacheEvent, Loader, Miss
+from redis_patterns_core.cache import Cache, Loader
+from redis_patterns_core.cache_entries import MISS, CacheEvent, Miss
 from redis_patterns_core.codec import Bytes, Codec, Compressed, Json, SignedPickle, Text
 from redis_patterns_core.decisions import Decision, Taken
 from redis_patterns_core.errors import (

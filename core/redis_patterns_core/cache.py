@@ -32,7 +32,6 @@ from redis_patterns_core.cache_entries import (
     MISS,
     Acquired,
     CacheEntries,
-    CacheEvent,
     Miss,
     Seen,
     done,
@@ -55,7 +54,7 @@ from redis_patterns_core.scanning import unlink_matching
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.value import value
 
-__all__ = ["MISS", "Cache", "CacheEvent", "Loader", "ManyLoader", "Miss", "loaded_by"]
+__all__ = ["Cache", "Loader", "ManyLoader", "loaded_by"]
 
 T = TypeVar("T")
 

@@ -25,7 +25,8 @@ from typing import Any, Generic, TypeVar
 
 from redis_patterns_core import keys as names_of
 from redis_patterns_core import replies, validate
-from redis_patterns_core.cache import MISS, Loader, Miss, loaded_by
+from redis_patterns_core.cache import Loader, loaded_by
+from redis_patterns_core.cache_entries import MISS, Miss
 from redis_patterns_core.codec import Codec, Json
 from redis_patterns_core.errors import DecodeError, PatternsError, WritesPending
 from redis_patterns_core.flow import Alongside, Defer, Now, Sleep, Steps, flow

@@ -15,7 +15,8 @@ from typing import Any, Generic, TypeVar
 from redis_patterns_core import replies
 from redis_patterns_core.all_of import AllOf
 from redis_patterns_core.buckets import TokenBucket
-from redis_patterns_core.cache import MISS, Cache
+from redis_patterns_core.cache import Cache
+from redis_patterns_core.cache_entries import MISS
 from redis_patterns_core.cluster import keys_of
 from redis_patterns_core.errors import CommandFailed, PatternsError
 from redis_patterns_core.flow import Call, Defer, Flow, Steps, flow
