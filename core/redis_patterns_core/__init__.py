@@ -8,6 +8,7 @@ from redis_patterns_core.buckets import GCRA, LeakyBucket, TokenBucket
 from redis_patterns_core.cache import Cache, Loader
 from redis_patterns_core.cache_entries import MISS, CacheEvent, Miss
 from redis_patterns_core.codec import Bytes, Codec, Compressed, Json, SignedPickle, Text
+from redis_patterns_core.cookies import Cookie
 from redis_patterns_core.decisions import Decision, Taken
 from redis_patterns_core.errors import (
     CommandFailed,
@@ -18,9 +19,13 @@ from redis_patterns_core.errors import (
     EncodeError,
     LockLost,
     LockNotAcquired,
+    LoginRevoked,
     OutcomeUnknown,
     PatternsError,
     RateLimited,
+    SessionChanged,
+    SessionGone,
+    TooManySessions,
     Unreachable,
     WritesPending,
 )
@@ -46,15 +51,18 @@ from redis_patterns_core.rate_limits import Limit, Limiter
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Backoff
 from redis_patterns_core.semaphores import Semaphore
+from redis_patterns_core.sessions import SUPERSEDED, Device, Session, Sessions, Superseded
 from redis_patterns_core.slots import ConcurrencyLimit, Slot
 from redis_patterns_core.tracing import Instrument, Outcome, Subject
 from redis_patterns_core.validate import Duration
+from redis_patterns_core.web_sessions import WebSession
 from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
 from redis_patterns_core.write_behind import Write, WriteBehind
 
 __all__ = [
     "GCRA",
     "MISS",
+    "SUPERSEDED",
     "AllOf",
     "Alongside",
     "Argument",
@@ -70,10 +78,12 @@ __all__ = [
     "Compressed",
     "ConcurrencyLimit",
     "ConfigurationError",
+    "Cookie",
     "DeadlineExceeded",
     "Decision",
     "DecodeError",
     "Defer",
+    "Device",
     "DriverClosed",
     "Duration",
     "Effect",
@@ -99,6 +109,7 @@ __all__ = [
     "Lock",
     "LockLost",
     "LockNotAcquired",
+    "LoginRevoked",
     "Miss",
     "MultiLock",
     "Now",
@@ -118,6 +129,10 @@ __all__ = [
     "Rule",
     "Script",
     "Semaphore",
+    "Session",
+    "SessionChanged",
+    "SessionGone",
+    "Sessions",
     "Shared",
     "SignedPickle",
     "Sleep",
@@ -128,10 +143,13 @@ __all__ = [
     "Step",
     "Steps",
     "Subject",
+    "Superseded",
     "Taken",
     "Text",
     "TokenBucket",
+    "TooManySessions",
     "Unreachable",
+    "WebSession",
     "Within",
     "Write",
     "WriteBehind",

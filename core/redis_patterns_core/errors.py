@@ -8,6 +8,10 @@
     ├── LockLost (RuntimeError)             the lock ran out, or somebody took it, while it was held
     ├── RateLimited (RuntimeError)          a limit refused, and its decision says for how long
     ├── WritesPending (RuntimeError)        too many writes wait to be saved, and nothing was written
+    ├── SessionGone (LookupError)           the session has ended
+    ├── SessionChanged (RuntimeError)       somebody has changed the session since it was read
+    ├── TooManySessions (RuntimeError)      the user has as many sessions as are allowed
+    ├── LoginRevoked (PermissionError)      all sessions of the user were ended while the login was under way
     ├── DeadlineExceeded (TimeoutError)     a flow was not over within its time
     ├── DriverClosed (RuntimeError)         the driver was closed before this was run
     ├── CommandFailed                       Redis answered with an error
@@ -34,9 +38,13 @@ __all__ = [
     "EncodeError",
     "LockLost",
     "LockNotAcquired",
+    "LoginRevoked",
     "OutcomeUnknown",
     "PatternsError",
     "RateLimited",
+    "SessionChanged",
+    "SessionGone",
+    "TooManySessions",
     "Unreachable",
     "WritesPending",
 ]
@@ -85,6 +93,33 @@ class RateLimited(PatternsError, RuntimeError):
 
 class WritesPending(PatternsError, RuntimeError):
     """Too many writes wait to be saved; nothing was written."""
+
+
+class SessionGone(PatternsError, LookupError):
+    """The session has ended: by a logout, by its time, or because its user's sessions were ended.
+
+    Parameters:
+        replaced: whether it is known to live on under another id.
+    """
+
+    def __init__(self, *, replaced: bool = False) -> None:
+        super().__init__(replaced)
+        self.replaced = replaced
+
+    def __str__(self) -> str:
+        return "the session lives under another id now" if self.replaced else "the session has ended"
+
+
+class SessionChanged(PatternsError, RuntimeError):
+    """Somebody has changed the session since it was read, and nothing was saved."""
+
+
+class TooManySessions(PatternsError, RuntimeError):
+    """The user has as many sessions as are allowed, and no further one was created."""
+
+
+class LoginRevoked(PatternsError, PermissionError):
+    """All sessions of the user were ended while the login was under way, and none was created."""
 
 
 class DeadlineExceeded(PatternsError, TimeoutError):

@@ -9,7 +9,6 @@ Source: draft-ietf-httpapi-ratelimit-headers-10 for RateLimit and RateLimit-Poli
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import ipaddress
 import json
@@ -23,6 +22,7 @@ from redis_patterns_core import validate
 from redis_patterns_core.decisions import Decision
 from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.flow import Flow
+from redis_patterns_core.paths import matching
 from redis_patterns_core.plan import Plan
 from redis_patterns_core.rate_limits import Limit, Limiter
 from redis_patterns_core.validate import Duration
@@ -190,14 +190,13 @@ class Rule:
     methods: Sequence[str] = ()
     cost: int | Callable[[Request], int] = 1
     wait: Duration = 0
-    _patterns: tuple[re.Pattern[str], ...] = field(init=False, repr=False, compare=False)
+    _matches: Callable[[str], bool] = field(init=False, repr=False, compare=False)
     _methods: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.methods, str):
             raise ConfigurationError("methods must be a list of texts, not one text")
-        paths = (self.paths,) if isinstance(self.paths, str) else tuple(self.paths)
-        object.__setattr__(self, "_patterns", tuple([re.compile(fnmatch.translate(path)) for path in paths]))
+        object.__setattr__(self, "_matches", matching(self.paths))
         object.__setattr__(self, "_methods", frozenset(method.upper() for method in self.methods))
         if not callable(self.cost):
             validate.integer("cost", self.cost, least=1)
@@ -218,7 +217,7 @@ class Rule:
         """Tell whether a request falls under it."""
         if self._methods and request.method not in self._methods:
             return False
-        return any(pattern.match(request.path) for pattern in self._patterns)
+        return self._matches(request.path)
 
 
 @value

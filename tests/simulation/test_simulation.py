@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import re
 import subprocess
@@ -41,6 +42,8 @@ from tests.simulation.cases import (
 )
 from tests.simulation.lease_bugs import LEASE_BUGS
 from tests.simulation.lease_cases import LEASE_CASES, fair_setup
+from tests.simulation.session_bugs import SESSION_BUGS
+from tests.simulation.session_cases import SESSION_CASES, session_setup
 
 CASES = {
     "lock": lock_setup(LOCK),
@@ -57,6 +60,7 @@ CASES = {
     **LEASE_CASES,
     **CACHE_CASES,
     **BEHIND_CASES,
+    **SESSION_CASES,
 }
 FOUND: list[str] = []
 
@@ -141,6 +145,19 @@ def test_writing_behind_with_a_kill_at_every_point() -> None:
     assert report.schedules > 500
 
 
+def test_sessions_in_all_orders() -> None:
+    """Three clients that each read a session and do something with it: every order of every three things, to the end,
+    with an expiry anywhere. Whatever they do, a session that has ended never is there again.
+    """
+    things = ("load", "save", "renew", "rotate", "destroy", "destroy_all")
+    started, orders = time.monotonic(), 0
+    for three in itertools.combinations_with_replacement(things, 3):
+        setup = session_setup(programs=[(thing,) for thing in three], slow=False)
+        orders += explore(setup, faults=("expire",)).schedules
+    FOUND.append(f"sessions, three clients: {orders:,} orders, all of them, {time.monotonic() - started:.0f} s")
+    assert orders > 30_000
+
+
 def test_counts_in_all_orders() -> None:
     """Two clients that count twice each: every order, with a lost reply anywhere, to the end."""
     setup = board_setup(lambda _: BOARD.increment("all"), BOARD, clients=2, rounds=2)
@@ -157,7 +174,7 @@ def test_the_copy_that_bugs_are_planted_into_is_right() -> None:
     simulate(bucket_setup(CORRECT_BUCKET, BUCKET), runs=30, steps=300)
 
 
-@pytest.mark.parametrize("bug", BUGS + LEASE_BUGS + CACHE_BUGS + BEHIND_BUGS, ids=lambda bug: bug.name)
+@pytest.mark.parametrize("bug", BUGS + LEASE_BUGS + CACHE_BUGS + BEHIND_BUGS + SESSION_BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_found(bug: Bug) -> None:
     """Within ten seconds, by an invariant that says what is wrong, with a short line that repeats it."""
     started = time.monotonic()
