@@ -64,7 +64,7 @@ SESSION_BUGS = [
         session_setup(
             mistaken(
                 "session_use",
-                "if not created then return {found[10] == shown and 2 or 0} end",
+                "if not created then return {found[10] and (shown == '' or found[10] == shown) and 2 or 0} end",
                 "if not created then created = now found[2] = now found[3] = '' secret = shown found[7] = 1"
                 " redis.call('HSET', KEYS[1], 'c', whole(now), 't', whole(now), 'u', '', 'k', 'x', 'd', '{}')"
                 " redis.call('PEXPIRE', KEYS[1], idle) end",

@@ -22,7 +22,7 @@ local function whole(number) return string.format('%.0f', number) end
 
 local found = redis.call('HMGET', KEYS[1], 'c', 't', 'u', 'k', 'p', 'g', 'r', 'v', 's', 'm')
 local created, secret, before, good_until = tonumber(found[1]), found[4], found[5], tonumber(found[6])
-if not created then return {found[10] == shown and 2 or 0} end
+if not created then return {found[10] and (shown == '' or found[10] == shown) and 2 or 0} end
 -- Who made the new secret has it already: it asks again, because no answer came.
 local again = new ~= '' and secret == new
 local current = secret == shown or again or shown == ''
