@@ -179,6 +179,11 @@ class Sessions:
             raise ConfigurationError(f"when_full must be refuse or evict, not {self.when_full!r}")
         object.__setattr__(self, "_ms", ms)
 
+    @property
+    def absolute_seconds(self) -> float:
+        """After how long a session ends in any case, in seconds."""
+        return self._ms["absolute"] / 1000
+
     # One session
 
     def create(

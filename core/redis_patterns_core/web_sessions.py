@@ -279,7 +279,8 @@ class WebSession(MutableMapping[str, Any]):
         """
         given = list(headers)
         if self._cookie == "set" and self._session is not None:
-            lives_for = self._session.ends_at - self._session.seen_at
+            # As long as it can live at all: how long without an access is Redis' to say, which notes each of them.
+            lives_for = self._session.created_at + self._sessions.absolute_seconds - self._session.seen_at
             given.append(("set-cookie", cookie.write(self._session.id, lives_for)))
         elif self._cookie == "delete":
             given.append(("set-cookie", cookie.delete()))

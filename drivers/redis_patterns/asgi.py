@@ -298,7 +298,7 @@ class _Response:
         if not isinstance(given, Mapping):
             session.destroy()
             return
-        fields = dict[str, Any](given)
+        fields: dict[str, Any] = {**given}
         for name in [name for name in session if name not in fields]:
             del session[name]
         session.update(fields)
