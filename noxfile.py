@@ -86,10 +86,20 @@ def server_for(session: nox.Session) -> dict[str, str]:
     return {}
 
 
+def install_browser(session: nox.Session) -> None:
+    """Install Debian's Chromium for the browser's test, where there is none and it may be installed."""
+    may = shutil.which("apt-get") and os.geteuid() == 0
+    if not may or (shutil.which("chromium") and shutil.which("chromedriver")):
+        return
+    for words in (["update", "-qq"], ["install", "-y", "-qq", "chromium", "chromium-driver"]):
+        session.run("apt-get", *words, external=True, silent=True, success_codes=[0, 100])
+
+
 @nox.session(python=list(FOUND))
 def tests(session: nox.Session) -> None:
     """Run the tests on each supported Python that this machine has."""
     session.install("-e", ".[embedded,dev]")
+    install_browser(session)
     session.run("pytest", *session.posargs, env=server_for(session))
 
 

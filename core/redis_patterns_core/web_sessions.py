@@ -13,7 +13,7 @@ from typing import Any, Literal
 from redis_patterns_core import validate
 from redis_patterns_core.cookies import Cookie
 from redis_patterns_core.errors import LoginRevoked, PatternsError, SessionGone, TooManySessions
-from redis_patterns_core.flow import Steps, flow
+from redis_patterns_core.flow import Flow, Steps, flow
 from redis_patterns_core.http import ClientAddress, Refusal, Request
 from redis_patterns_core.plan import Plan
 from redis_patterns_core.sessions import Session, Sessions, Superseded
@@ -207,40 +207,47 @@ class WebSession(MutableMapping[str, Any]):
         else:
             self._found = found
 
-    @flow
-    def commit(self) -> Steps[None]:
-        """Do in Redis what was done here. One round trip where something has changed or is due, two or three for a
-        login, none else.
+    def commit(self) -> Flow[None] | None:
+        """Give what does in Redis what was done here; ``None`` where there is nothing to do.
+
+        Returns:
+            A flow of one round trip, two or three for a login.
 
         Raises:
-            SessionGone: something was changed, but the session has ended.
-            LoginRevoked, TooManySessions: see `Sessions.create`.
             EncodeError: a field cannot be written.
+            SessionGone: when the flow is run: something was changed, but the session has ended.
+            LoginRevoked, TooManySessions: when the flow is run: see `Sessions.create`.
         """
         if not self._loaded:
-            return
+            return None
         changes, removed = self._changes()
+        if self._session is not None:
+            due = bool(changes or removed or self._rotate or self._session.renewal_due)
+        else:
+            due = bool(changes) and self._available
+        if due or self._login is not None or self._ended is not None:
+            return self._commit(changes, removed)
+        if self._shown is not None and self._session is None and self._found is None and self._available:
+            # It has ended, or it never was. One that was replaced is left, as another response may bring the new one.
+            self._cookie = "delete"
+        self._forget()
+        return None
+
+    @flow
+    def _commit(self, changes: Mapping[str, Any], removed: Iterable[str]) -> Steps[None]:
         if self._ended is not None:
             yield from self._sessions.destroy(self._ended)
             self._cookie, self._ended = "delete", None
         if self._login is not None:
             user, generation = self._login
-            self._made(
-                (
-                    yield from self._sessions.login(
-                        self._session, user, changes, remove=removed, device=self._device(), generation=generation
-                    )
-                )
+            login = self._sessions.login(
+                self._session, user, changes, remove=removed, device=self._device(), generation=generation
             )
-        elif not self._available:
-            return
+            self._made((yield from login))
         elif self._session is not None:
             yield from self._keep(self._session, changes, removed)
         elif changes:
             self._made((yield from self._sessions.create(None, changes, device=self._device())))
-        elif self._shown is not None and self._found is None:
-            # It has ended, or it never was. One that was replaced is left, as another response may bring the new one.
-            self._cookie = "delete"
         self._forget()
 
     def _keep(self, session: Session, changes: Mapping[str, Any], removed: Iterable[str]) -> Steps[None]:

@@ -160,7 +160,9 @@ class AsgiSession(WebSession):
         Raises:
             LoginRevoked, TooManySessions, SessionGone, EncodeError: see `WebSession.commit`.
         """
-        await self._driver.run(self.commit())
+        step = self.commit()
+        if step is not None:
+            await self._driver.run(step)
 
     async def revalidate(self) -> bool:
         """Tell whether it is still alive, which counts as an access: for a websocket that lasts. One round trip."""

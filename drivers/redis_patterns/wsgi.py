@@ -144,8 +144,9 @@ class WsgiSession(WebSession):
         Raises:
             LoginRevoked, TooManySessions, SessionGone, EncodeError: see `WebSession.commit`.
         """
-        if self._loaded:
-            self._driver.run(self.commit())
+        step = self.commit()
+        if step is not None:
+            self._driver.run(step)
 
     def revalidate(self) -> bool:
         """Tell whether it is still alive, which counts as an access. One round trip."""

@@ -33,9 +33,14 @@ class Visit:
         session.load_from(self.redis.run(session.loading()))
         return session
 
+    def commit(self, session: WebSession) -> None:
+        step = session.commit()
+        if step is not None:
+            self.redis.run(step)
+
     def respond(self, session: WebSession, *headers: tuple[str, str]) -> dict[str, str]:
         """End it, and give the response's headers; the browser keeps the cookie."""
-        self.redis.run(session.commit())
+        self.commit(session)
         got = session.headers(COOKIE, headers)
         lines = [name.lower() for name, _ in got if name.lower() != "vary"]
         assert len(set(lines)) == len(lines), "one line of each"
@@ -97,7 +102,7 @@ def test_what_is_changed_inside_is_saved() -> None:
     assert (session["cart"], session.modified) == ([1, 2], False)
     visit.respond(session)
     session["cart"].append(3)  # after it was saved once, as in a websocket
-    visit.redis.run(session.commit())
+    visit.commit(session)
     stored = visit.stored()
     assert stored is not None
     assert (stored.data["cart"], stored.version) == ([1, 2, 3], 4)
@@ -199,7 +204,7 @@ def test_a_session_that_ends_while_a_request_is_under_way() -> None:
     one["a"] = 1
     visit.redis.run(visit.sessions.destroy_all("ann"))
     with pytest.raises(SessionGone):
-        visit.redis.run(one.commit())
+        visit.commit(one)
     assert dict(one.headers(COOKIE, []))["set-cookie"] == COOKIE.delete()
     assert "set-cookie" not in visit.respond(two)
     assert visit.request().new
@@ -216,7 +221,7 @@ def test_a_save_while_another_request_logs_in() -> None:
     visit.respond(two)
     one["b"] = 2
     with pytest.raises(SessionGone):
-        visit.redis.run(one.commit())
+        visit.commit(one)
     assert "set-cookie" not in dict(one.headers(COOKIE, []))
 
 
@@ -268,7 +273,7 @@ def test_what_comes_too_late_is_refused() -> None:
     session["a"] = 2
     with pytest.raises(RuntimeError, match="no cookie can be set"):
         session.rotate()
-    visit.redis.run(session.commit())
+    visit.commit(session)
     stored = visit.stored()
     assert stored is not None
     assert stored.data == {"a": 2}
@@ -287,7 +292,7 @@ def test_before_it_is_loaded() -> None:
         session.get("a")
     assert repr(session) == "<WebSession, not loaded>"
     assert not session.modified
-    visit.redis.run(session.commit())
+    visit.commit(session)
     session = visit.request()
     session["a"] = "secret"
     visit.respond(session)

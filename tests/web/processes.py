@@ -23,18 +23,25 @@ def running(program: Path, name: str, *arguments: str, ready: str = "/ready") ->
         arguments: what else it needs.
         ready: a path that is answered with 200.
     """
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
+    port = free_port()
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with subprocess.Popen([sys.executable, str(program), name, str(port), *arguments], env=env) as app:
         try:
-            _wait(port, app, ready)
+            until_ready(port, app, ready)
             yield port
         finally:
             app.kill()
 
 
-def _wait(port: int, app: subprocess.Popen[bytes], ready: str) -> None:
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def until_ready(port: int, app: subprocess.Popen[bytes], ready: str) -> None:
+    """Wait until an application answers."""
     ends_at = time.monotonic() + 60
     while True:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Applications with sessions, one in each framework, run as a process: NAME PORT REDIS_URL NAMESPACE.
+"""Applications with sessions, one in each framework, run as a process: NAME PORT REDIS_URL NAMESPACE [secure].
 
 All of them do the same, see `act`.
 """
@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from redis_patterns import Cookie, Sessions
 
 NAME, PORT, URL, NAMESPACE = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 SESSIONS = Sessions(namespace=NAMESPACE, max_per_user=3, when_full="refuse", idle=60)
-COOKIE = Cookie(secure=False)  # as these tests go over plain HTTP
+COOKIE = Cookie(secure="secure" in sys.argv[5:])  # browsers send one to localhost over plain HTTP, others do not
 drivers: list[Any] = []
 
 
-def act(session: MutableMapping[str, Any] | Any, path: str, query: dict[str, str]) -> dict[str, Any]:
+def act(session: Any, path: str, query: dict[str, str]) -> dict[str, Any]:
     """Do what a request's path says, and tell who it is."""
     if path == "/login":
         session.login(query["user"])
@@ -35,7 +35,7 @@ def act(session: MutableMapping[str, Any] | Any, path: str, query: dict[str, str
 
 
 @contextlib.asynccontextmanager
-async def lifespan(_: object = None) -> AsyncIterator[None]:
+async def lifespan(_: object = None) -> AsyncGenerator[None]:
     """Connect for as long as the application runs."""
     if NAME.endswith("trio"):
         from redis_patterns.trio import Driver as TrioDriver
@@ -93,7 +93,7 @@ def starlette() -> Any:
     async def socket(websocket: WebSocket) -> None:
         await websocket.accept()
         websocket.session["socket"] = 1
-        await websocket.send_json({"user": websocket.session.user})  # type: ignore[attr-defined]
+        await websocket.send_json({"user": websocket.scope["session"].user})
         await websocket.close()
 
     return Starlette(
@@ -188,7 +188,7 @@ def serve() -> None:
         from redis_patterns.wsgi import SessionMiddleware, require_session
 
         class Quiet(WSGIRequestHandler):
-            def log(self, *_: object) -> None:  # type: ignore[override]
+            def log(self, type: str, message: str, *args: Any) -> None:
                 """Say nothing."""
 
         with Driver.connect(URL) as redis:
