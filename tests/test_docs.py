@@ -67,6 +67,7 @@ def test_every_pattern_of_the_readme_has_a_page() -> None:
         "Leaderboard",
         "Lock",
         "MultiLock",
+        "Sessions",
         "TokenBucket",
         "WriteBehind",
     }

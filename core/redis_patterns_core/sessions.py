@@ -42,7 +42,7 @@ from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.value import value
 
-__all__ = ["SUPERSEDED", "Device", "Session", "Sessions", "Superseded", "new_id"]
+__all__ = ["SUPERSEDED", "Device", "Session", "Sessions", "Superseded"]
 
 T = TypeVar("T")
 
@@ -123,15 +123,6 @@ class Device:
     about: Mapping[str, str]
 
 
-def new_id(place: str | None = None) -> str:
-    """Make an id: 16 characters for where it lies, 16 for its handle, 43 for a secret of 256 random bits.
-
-    Parameters:
-        place: where it lies; a random place where none is given.
-    """
-    return (place or secrets.token_urlsafe(12)) + secrets.token_urlsafe(12) + secrets.token_urlsafe(32)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Sessions:
     """Sessions of one kind.
@@ -186,6 +177,18 @@ class Sessions:
 
     # One session
 
+    def new_id(self, user: str | None = None) -> str:
+        """Make an id: 16 characters for where it lies, 16 for its handle, 43 for a secret of 256 random bits.
+
+        Parameters:
+            user: whose session it will be of; ``None`` for a visitor's.
+
+        Raises:
+            ConfigurationError: an empty user.
+        """
+        place = secrets.token_urlsafe(12) if user is None else _place(_named(user))
+        return place + secrets.token_urlsafe(12) + secrets.token_urlsafe(32)
+
     def create(
         self,
         user: str | None = None,
@@ -213,10 +216,9 @@ class Sessions:
             LoginRevoked: when the plan is run: all sessions of the user were ended since `generation`.
             TooManySessions: when the plan is run: the user has too many, and `when_full` is ``refuse``.
         """
-        place = None if user is None else _place(_named(user))
         if id is None:
-            id = new_id(place)
-        elif not _ID.fullmatch(id) or (place and not id.startswith(place)):
+            id = self.new_id(user)
+        elif not _ID.fullmatch(id) or (user is not None and not id.startswith(_place(_named(user)))):
             raise ConfigurationError("id must be one that new_id gave, for this user")
         held, about = dict(data or {}), _about(device)
         words = [word for pair in self._encoded(held).items() for word in pair]

@@ -26,6 +26,7 @@ from redis_patterns_core.leases import Lease
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Command, Effect, Plan, batch
 from redis_patterns_core.queued_locks import ReadWriteLock
+from redis_patterns_core.sessions import Sessions
 from redis_patterns_core.slots import ConcurrencyLimit
 from redis_patterns_core.tracing import Outcome, Subject
 from redis_patterns_core.windows import FixedWindow, SlidingLog
@@ -80,6 +81,9 @@ def sections(namespace: str) -> list[Section]:
         namespace: the prefix of all its keys.
     """
     users: Cache[str] = Cache("users", ttl=60, namespace=namespace)
+    sessions = Sessions(namespace=namespace)
+    session_id = f"{sessions.new_id('ann')[:16]}a-laptop-of-anns{'never-show-one':->43}"  # random outside of a tour
+    create = sessions.create("ann", {"cart": ["tea"]}, id=session_id)
     weekly = Leaderboard("weekly", namespace=namespace)
     limiter = TokenBucket("api", capacity=2, refill_rate=0.1, namespace=namespace)
     both = AllOf(
@@ -118,6 +122,21 @@ def sections(namespace: str) -> list[Section]:
                 Step('users.get("1")', users.get("1"), _is(MISS)),
             ],
             {"users": users},
+        ),
+        Section(
+            "Sessions: what is known of a visitor, until it ends",
+            [
+                Step('sessions.create("ann", {"cart": ["tea"]}, id=id)', create, lambda got: got.user == "ann"),
+                Step(
+                    "sessions.load(id)",
+                    sessions.load(session_id),
+                    lambda got: got is not None and got.data == {"cart": ["tea"]},
+                ),
+                Step('sessions.count("ann")', sessions.count("ann"), _is(1)),
+                Step('sessions.destroy_all("ann")', sessions.destroy_all("ann"), _is(1)),
+                Step("sessions.load(id)", sessions.load(session_id), _is(None)),
+            ],
+            {"sessions": sessions, "id": session_id},
         ),
         Section(
             "TokenBucket: two at once, one more every ten seconds",

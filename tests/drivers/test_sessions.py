@@ -21,7 +21,6 @@ from redis_patterns import (
     batch,
 )
 from redis_patterns.testing.memory import Server as Memory
-from redis_patterns_core.sessions import new_id
 from tests.drivers.faces import Face
 from tests.drivers.plans import reads, sets
 
@@ -222,12 +221,12 @@ async def test_an_unreadable_session_is_none(redis: Face, sessions: Sessions) ->
 
 async def test_an_id_that_is_taken(redis: Face, sessions: Sessions) -> None:
     """Creating again with the same id is the same session; with another secret it is refused."""
-    id = new_id()
+    id = sessions.new_id()
     made = await redis.run(sessions.create(None, {"a": 1}, id=id))
     assert (await redis.run(sessions.create(None, {"a": 2}, id=id))).created_at == made.created_at
     assert (await load(redis, sessions, id)).data == {"a": 1}
     with pytest.raises(ConfigurationError, match="taken"):
-        await redis.run(sessions.create(None, id=id[:32] + new_id()[32:]))
+        await redis.run(sessions.create(None, id=id[:32] + sessions.new_id()[32:]))
 
 
 # Times, on a server whose clock stands until it is moved
@@ -425,9 +424,9 @@ def test_bad_arguments_are_named() -> None:
         (lambda: sessions.create(nonsense), "user"),
         (lambda: sessions.create(None, {nonsense: 1}), "names are text"),
         (lambda: sessions.create(None, device={"a": nonsense}), "device"),
-        (lambda: sessions.create("ann", id=new_id()), "id must be one that new_id gave"),
+        (lambda: sessions.create("ann", id=sessions.new_id("bob")), "id must be one that new_id gave"),
         (lambda: sessions.create(None, id="x"), "id must be"),
-        (lambda: sessions.rotate(session, id=new_id()), "begins as"),
+        (lambda: sessions.rotate(session, id=sessions.new_id("bob")), "begins as"),
         (lambda: sessions.save(session, remove=[""]), "remove"),
         (lambda: sessions.revoke("ann", "short"), "handle"),
         (lambda: sessions.count(""), "user"),

@@ -14,6 +14,7 @@ from redis_patterns import (
     Call,
     ConcurrencyLimit,
     Decision,
+    Device,
     Entry,
     Flow,
     Guarded,
@@ -24,7 +25,10 @@ from redis_patterns import (
     Miss,
     Now,
     Plan,
+    Session,
+    Sessions,
     Steps,
+    Superseded,
     Text,
     TokenBucket,
     Write,
@@ -148,6 +152,20 @@ def leading(redis: redis_patterns.sync.Driver, later: redis_patterns.asyncio.Dri
         assert_type(await later.lead(lock, work_later), str)
 
     del main
+
+
+def sessions(redis: redis_patterns.sync.Driver) -> None:
+    kept = Sessions()
+    made = redis.run(kept.create("ann", {"a": 1}))
+    assert_type(made, Session)
+    assert_type(redis.run(kept.load("x")), Session | None)
+    assert_type(redis.run(kept.look("x")), Session | Superseded | None)
+    assert_type(kept.save(made, {"a": 2}), Plan[Session])
+    assert_type(kept.login(None, "ann"), Flow[Session])
+    assert_type(redis.run(kept.devices("ann")), list[Device])
+    assert_type(redis.run(kept.destroy_all("ann", except_=made)), int)
+    kept.save("x", {})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    kept.destroy_all("ann", made)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 async def load_later() -> str:
