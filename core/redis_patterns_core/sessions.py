@@ -25,7 +25,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
-from redis_patterns_core import keys as names_of
 from redis_patterns_core import replies, validate
 from redis_patterns_core.codec import Codec, Json
 from redis_patterns_core.errors import (
@@ -37,6 +36,7 @@ from redis_patterns_core.errors import (
     TooManySessions,
 )
 from redis_patterns_core.flow import Steps, flow
+from redis_patterns_core.keys import Keys
 from redis_patterns_core.plan import Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
@@ -156,10 +156,12 @@ class Sessions:
     codec: Codec[Any] = field(default_factory=Json)
     namespace: str = ""
     _ms: dict[str, int] = field(init=False, repr=False)
+    _place_key: Keys = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         validate.text("name", self.name)
         validate.namespace(self.namespace)
+        object.__setattr__(self, "_place_key", Keys("session", self.name, namespace=self.namespace))
         least = {"idle": 1000, "absolute": 1000, "note_every": 0, "renew_every": 1000, "grace": 0}
         ms = {name: validate.milliseconds(name, getattr(self, name), least=few) for name, few in least.items()}
         if ms["note_every"] >= ms["idle"]:
@@ -514,7 +516,7 @@ class Sessions:
     # Pieces
 
     def _key(self, place: str, part: str) -> str:
-        return names_of.key("session", self.name, place, part=part, namespace=self.namespace)
+        return f"{self._place_key(place)}:{part}"
 
     def _keys(self, id: str, *parts: str) -> list[str]:
         return [self._key(id[:16], part) for part in (_handle(id), *parts)]
@@ -533,12 +535,12 @@ class Sessions:
                 raise ConfigurationError(f"data must have fields whose names are text, not {type(name).__name__}")
         return {f".{name}": self.codec.encode(held) for name, held in fields.items()}
 
-    def _decoded(self, fields: Reply) -> tuple[dict[str, Reply], dict[str, Any]]:
-        known = {replies.text(name): held for name, held in replies.pairs(fields)}
+    def _decoded(self, fields: Reply) -> tuple[dict[Reply, Reply], dict[str, Any]]:
+        known = dict(replies.pairs(fields))
         data = {
-            name[1:]: self.codec.decode(held)
+            replies.text(name)[1:]: self.codec.decode(held)
             for name, held in known.items()
-            if name[:1] == "." and isinstance(held, bytes)
+            if isinstance(name, bytes) and isinstance(held, bytes) and name.startswith(b".")
         }
         return known, data
 
@@ -637,12 +639,14 @@ class Sessions:
 
     def _session(self, id: str, fields: Reply, now: int, ends: int, version: int) -> Session:
         known, data = self._decoded(fields)
-        shown, made = _hashed(id).encode(), replies.number(known.get("r"))
-        # One that shows the secret before renews only where the new one seems not to have reached anybody.
-        after = self._ms["renew_every"] if known.get("k") == shown else max(1, self._ms["grace"])
-        due = now - made >= after and (known.get("k") == shown or "g" not in known)
-        user, about = replies.text(known.get("u")), Json().decode(replies.text(known.get("d")).encode())
-        seen, created = replies.number(known.get("t")), replies.number(known.get("c"))
+        made, seen, created = [replies.number(known.get(name)) for name in (b"r", b"t", b"c")]
+        user, device = replies.text(known.get(b"u")), replies.text(known.get(b"d"))
+        about: Mapping[str, str] = {} if device == "{}" else Json().decode(device.encode())
+        if known.get(b"k") == _hashed(id).encode():
+            due = now - made >= self._ms["renew_every"]
+        else:
+            # The secret before renews again only where the new one seems not to have reached anybody.
+            due = b"g" not in known and now - made >= max(1, self._ms["grace"])
         return Session(id, user or None, data, created / 1000, seen / 1000, ends / 1000, version, about, due)
 
 
