@@ -203,7 +203,7 @@ def serve() -> None:
         config = Config()
         config.bind = [f"127.0.0.1:{PORT}"]
         config.errorlog = None
-        app = {"starlette-trio": starlette, "fastapi-trio": fastapi}[NAME]()
+        app = {"starlette-trio": starlette, "fastapi-trio": fastapi, "litestar-trio": litestar}[NAME]()
         trio.run(hypercorn.trio.serve, app, config)
     else:
         import uvicorn
