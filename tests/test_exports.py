@@ -4,7 +4,9 @@ import ast
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +46,22 @@ def test_a_module_says_what_it_offers(name: str) -> None:
         thing = getattr(module, public)
         if (inspect.isclass(thing) and thing is not object) or inspect.isfunction(thing):
             assert thing.__module__ == module.__name__
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: redis_patterns.Cache[int]("x", ttl=1),
+        lambda: redis_patterns.WriteBehind[int]("x", ttl=1),
+        lambda: redis_patterns.FifoQueue[int]("x"),
+        lambda: redis_patterns.PriorityQueue[int]("x"),
+        lambda: redis_patterns.DelayedQueue[int]("x"),
+        lambda: redis_patterns.Compressed[int](redis_patterns.Json()),
+    ],
+)
+def test_a_pattern_of_a_type_can_be_built(make: Callable[[], Any]) -> None:
+    """``Cache[int](...)`` works: Python 3.11 cannot do that with a frozen dataclass that has slots."""
+    assert repr(make())
 
 
 @pytest.mark.parametrize("name", redis_patterns.__all__)

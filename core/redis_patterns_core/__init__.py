@@ -22,6 +22,7 @@ from redis_patterns_core.errors import (
     LoginRevoked,
     OutcomeUnknown,
     PatternsError,
+    QueueFull,
     RateLimited,
     SessionChanged,
     SessionGone,
@@ -47,6 +48,7 @@ from redis_patterns_core.locks import Lock
 from redis_patterns_core.multi_locks import MultiLock
 from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script, batch
 from redis_patterns_core.queued_locks import FairLock, ReadLock, ReadWriteLock, ReentrantLock, WriteLock
+from redis_patterns_core.queues import EMPTY, DelayedQueue, Empty, FailedItem, FifoQueue, PriorityQueue, Queue
 from redis_patterns_core.rate_limits import Limit, Limiter
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Backoff
@@ -60,6 +62,7 @@ from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
 from redis_patterns_core.write_behind import Write, WriteBehind
 
 __all__ = [
+    "EMPTY",
     "GCRA",
     "MISS",
     "SUPERSEDED",
@@ -83,14 +86,18 @@ __all__ = [
     "Decision",
     "DecodeError",
     "Defer",
+    "DelayedQueue",
     "Device",
     "DriverClosed",
     "Duration",
     "Effect",
+    "Empty",
     "EncodeError",
     "Entry",
     "ErrorReply",
+    "FailedItem",
     "FairLock",
+    "FifoQueue",
     "FixedWindow",
     "Flow",
     "Guarded",
@@ -118,6 +125,9 @@ __all__ = [
     "OutcomeUnknown",
     "PatternsError",
     "Plan",
+    "PriorityQueue",
+    "Queue",
+    "QueueFull",
     "RateLimited",
     "RateLimits",
     "ReadLock",

@@ -100,7 +100,7 @@ class _Job(Generic[T]):
     chance: Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Cache(CacheEntries[T]):
     """A cache; a constant, made once and shared by all who use it.
 

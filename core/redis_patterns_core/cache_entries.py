@@ -97,7 +97,7 @@ class Acquired:
     tags: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class CacheEntries(Generic[T]):
     """The part of a `Cache` that knows how its entries lie in Redis; its parameters are those of the `Cache`."""
 

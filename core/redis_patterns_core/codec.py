@@ -114,7 +114,7 @@ class Bytes:
         return data
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Compressed(Generic[T]):
     """What another codec writes, compressed by zlib (RFC 1950) where that makes it shorter.
 

@@ -8,6 +8,7 @@
     ├── LockLost (RuntimeError)             the lock ran out, or somebody took it, while it was held
     ├── RateLimited (RuntimeError)          a limit refused, and its decision says for how long
     ├── WritesPending (RuntimeError)        too many writes wait to be saved, and nothing was written
+    ├── QueueFull (RuntimeError)            a queue has as many items as are allowed
     ├── SessionGone (LookupError)           the session has ended
     ├── SessionChanged (RuntimeError)       somebody has changed the session since it was read
     ├── TooManySessions (RuntimeError)      the user has as many sessions as are allowed
@@ -41,6 +42,7 @@ __all__ = [
     "LoginRevoked",
     "OutcomeUnknown",
     "PatternsError",
+    "QueueFull",
     "RateLimited",
     "SessionChanged",
     "SessionGone",
@@ -93,6 +95,10 @@ class RateLimited(PatternsError, RuntimeError):
 
 class WritesPending(PatternsError, RuntimeError):
     """Too many writes wait to be saved; nothing was written."""
+
+
+class QueueFull(PatternsError, RuntimeError):
+    """A queue has as many items as are allowed; nothing was put."""
 
 
 class SessionGone(PatternsError, LookupError):

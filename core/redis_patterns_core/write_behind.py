@@ -73,7 +73,7 @@ class _Claimed(Generic[T]):
     unreadable: list[tuple[str, int]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class WriteBehind(Generic[T]):
     """Values that are written to Redis at once, and saved where they belong a little later.
 
