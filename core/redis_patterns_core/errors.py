@@ -9,6 +9,7 @@
     ├── RateLimited (RuntimeError)          a limit refused, and its decision says for how long
     ├── WritesPending (RuntimeError)        too many writes wait to be saved, and nothing was written
     ├── QueueFull (RuntimeError)            a queue has as many items as are allowed
+    ├── JobFailed (RuntimeError)            a job whose result was asked for is dead
     ├── SessionGone (LookupError)           the session has ended
     ├── SessionChanged (RuntimeError)       somebody has changed the session since it was read
     ├── TooManySessions (RuntimeError)      the user has as many sessions as are allowed
@@ -37,6 +38,7 @@ __all__ = [
     "DecodeError",
     "DriverClosed",
     "EncodeError",
+    "JobFailed",
     "LockLost",
     "LockNotAcquired",
     "LoginRevoked",
@@ -99,6 +101,23 @@ class WritesPending(PatternsError, RuntimeError):
 
 class QueueFull(PatternsError, RuntimeError):
     """A queue has as many items as are allowed; nothing was put."""
+
+
+class JobFailed(PatternsError, RuntimeError):
+    """A job whose result was asked for is dead.
+
+    Parameters:
+        id: the job's.
+        error: what went wrong, as its worker has said it.
+    """
+
+    def __init__(self, id: str, error: str) -> None:
+        super().__init__(id, error)
+        self.id = id
+        self.error = error
+
+    def __str__(self) -> str:
+        return f"the job {self.id!r} is dead: {self.error}"
 
 
 class SessionGone(PatternsError, LookupError):

@@ -1,0 +1,40 @@
+-- Let dead jobs be tried again, from the beginning: those that are named, or the oldest.
+--
+-- KEYS[1]  sorted set: jobs that are ready, by their places
+-- KEYS[2]  sorted set: jobs that are for later
+-- KEYS[3]  sorted set: jobs that somebody works on
+-- KEYS[4]  sorted set: jobs that are dead, by when they died
+-- KEYS[5]  hash: what is known of each; see jobs_enqueue
+-- KEYS[6]  hash: ids by unique keys
+-- KEYS[7]  hash: the last number, whether it is paused, counts
+-- KEYS[8]  list: one element wakes a worker
+-- ARGV     how many jobs there may be that are not dead (0 any number), how many at most, the ids, or none
+-- Reply    how many there were; one whose unique key is another's stays dead, as do those for which there is no room
+local most, wanted = tonumber(ARGV[1]), tonumber(ARGV[2])
+local room = wanted
+if most > 0 then
+  room = most - redis.call('ZCARD', KEYS[1]) - redis.call('ZCARD', KEYS[2]) - redis.call('ZCARD', KEYS[3])
+end
+local ids = {}
+for place = 3, #ARGV do ids[#ids + 1] = ARGV[place] end
+if #ids == 0 then ids = redis.call('ZRANGE', KEYS[4], 0, wanted - 1) end
+local moved = 0
+for _, id in ipairs(ids) do
+  local record = redis.call('HGET', KEYS[5], id)
+  if moved < room and record and redis.call('ZSCORE', KEYS[4], id) then
+    local fence, enqueued, priority, unique = string.match(record, '^[^|]*|%d+|%d+|(%d+)|[^|]*|(%d+)|(%-?%d+)|(.*)$')
+    if unique == '' or redis.call('HSETNX', KEYS[6], unique, id) == 1 then
+      local number = redis.call('HINCRBY', KEYS[7], 'number', 1)
+      local in_line = string.format('%.0f', priority * 8796093022208 + number)
+      redis.call('ZREM', KEYS[4], id)
+      redis.call('HSET', KEYS[5], id, table.concat({in_line, 0, 0, fence, '', enqueued, priority, unique}, '|'))
+      redis.call('ZADD', KEYS[1], in_line, id)
+      redis.call('HINCRBY', KEYS[7], 'redriven', 1)
+      moved = moved + 1
+    end
+  end
+end
+if moved > 0 and redis.call('HEXISTS', KEYS[7], 'paused') == 0 and redis.call('LLEN', KEYS[8]) == 0 then
+  redis.call('RPUSH', KEYS[8], 1)
+end
+return moved

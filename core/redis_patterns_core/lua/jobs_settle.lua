@@ -1,0 +1,104 @@
+-- Say what became of jobs: each only by who has it, which its token shows. Also notes how far one has come.
+--
+-- KEYS[1]  sorted set: jobs that are ready, by their places; for these and what is known of a job see jobs_enqueue
+-- KEYS[2]  sorted set: jobs that are for later, by when they are due (milliseconds since the epoch)
+-- KEYS[3]  sorted set: jobs that somebody works on, by when their leases end
+-- KEYS[4]  hash: payloads
+-- KEYS[5]  hash: what is known of each; a token that begins with - has settled it
+-- KEYS[6]  hash: ids by unique keys
+-- KEYS[7]  sorted set: jobs that were done, by until when that is remembered
+-- KEYS[8]  hash: whether it is paused, counts
+-- KEYS[9]  list: one element wakes a worker
+-- KEYS[10] sorted set: jobs that are dead, by when they died
+-- KEYS[11] hash: the last errors of jobs
+-- KEYS[12] hash: how far jobs have come
+-- KEYS[13] hash: jobs that should be given up by who works on them
+-- KEYS[..] lists: where results are kept, one for each of the jobs, or none
+-- ARGV     for how long it is remembered what was done (milliseconds), for how long results are kept (0 they are not), then
+--          for each: ack, retry, kill, release or note; id; token; after how long it is tried again (milliseconds); result,
+--          error, or how far it has come
+-- Reply    for each: 1 so it is, 2 so it was already, 0 it is not the caller's any more
+local remember, keep_result = tonumber(ARGV[1]), tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function whole(number) return string.format('%.0f', number) end
+local function parts(record) return string.match(record, '^(%-?%d+)|(%d+)|(%d+)|(%d+)|([^|]*)|(%d+)|(%-?%d+)|(.*)$') end
+local function count(what) redis.call('HINCRBY', KEYS[8], what, 1) end
+
+local function say(key, what, text)
+  if key then
+    redis.call('DEL', key)
+    redis.call('RPUSH', key, what .. text)
+    redis.call('PEXPIRE', key, whole(keep_result))
+  end
+end
+
+local reply, first_due, number = {}, tonumber(redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]), 0
+local sooner, freed = false, false
+for place = 3, #ARGV, 5 do
+  number = number + 1
+  local verb, id, token, delay, text = ARGV[place], ARGV[place + 1], ARGV[place + 2], tonumber(ARGV[place + 3]), ARGV[place + 4]
+  local key = keep_result > 0 and KEYS[13 + number]
+  local record = redis.call('HGET', KEYS[5], id)
+  local code = 0
+  if not record then
+    if verb == 'ack' and redis.call('ZSCORE', KEYS[7], id) then code = 2 end
+  else
+    local in_line, attempts, lost, fence, held, enqueued, priority, unique = parts(record)
+    local function keep(mark)
+      redis.call('HSET', KEYS[5], id, table.concat({in_line, attempts, lost, fence, mark .. held, enqueued, priority, unique}, '|'))
+    end
+    local function free()
+      if unique ~= '' and redis.call('HGET', KEYS[6], unique) == id then redis.call('HDEL', KEYS[6], unique) end
+      redis.call('HDEL', KEYS[12], id)
+      redis.call('HDEL', KEYS[13], id)
+    end
+    if held == '-' .. token then
+      code = 2
+    elseif held == token and redis.call('ZSCORE', KEYS[3], id) then
+      code = 1
+      if verb == 'note' then
+        redis.call('HSET', KEYS[12], id, text)
+      else
+        redis.call('ZREM', KEYS[3], id)
+        freed = true
+      end
+      if verb == 'ack' then
+        redis.call('HDEL', KEYS[4], id)
+        redis.call('HDEL', KEYS[5], id)
+        redis.call('HDEL', KEYS[11], id)
+        free()
+        if remember > 0 then redis.call('ZADD', KEYS[7], whole(now + remember), id) end
+        count('acked')
+        say(key, '+', text)
+      elseif verb == 'retry' then
+        attempts = whole(attempts + 1)
+        keep('-')
+        redis.call('HSET', KEYS[11], id, text)
+        redis.call('HDEL', KEYS[13], id)
+        redis.call('ZADD', KEYS[2], whole(now + delay), id)
+        sooner = sooner or not first_due or now + delay < first_due
+        count('retried')
+      elseif verb == 'kill' then
+        attempts = whole(attempts + 1)
+        keep('-')
+        redis.call('HSET', KEYS[11], id, text)
+        redis.call('ZADD', KEYS[10], whole(now), id)
+        free()
+        count('died')
+        say(key, '-', text)
+      elseif verb == 'release' then
+        keep('-')
+        redis.call('HDEL', KEYS[13], id)
+        redis.call('ZADD', KEYS[1], in_line, id)
+      end
+    end
+  end
+  reply[number] = code
+end
+if remember > 0 and redis.call('PTTL', KEYS[7]) < remember then redis.call('PEXPIRE', KEYS[7], whole(2 * remember)) end
+if (sooner or freed and redis.call('ZCARD', KEYS[1]) > 0) and redis.call('HEXISTS', KEYS[8], 'paused') == 0
+    and redis.call('LLEN', KEYS[9]) == 0 then
+  redis.call('RPUSH', KEYS[9], 1)
+end
+return reply

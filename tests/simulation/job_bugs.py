@@ -1,0 +1,126 @@
+"""Bugs in jobs, planted one by one into copies of the scripts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from redis_patterns import Command, Effect, Jobs, Plan, Script
+from redis_patterns.testing.simulation import SOME
+from tests.simulation.bugs import Bug
+from tests.simulation.job_cases import JOBS, jobs_setup
+
+
+class Mistaken(Jobs[int]):
+    """Jobs, one of whose scripts has another piece."""
+
+    change: tuple[str, str, str] = ("", "", "")
+
+    def _plan(self, plan: Plan[Any]) -> Plan[Any]:
+        script, before, after = self.change
+        source = Script.load(script).source
+        assert source.count(before) == 1, before
+        broken = Script(script, source.replace(before, after))
+        (command,) = plan.commands
+        if command.script is None or command.script.name != script:
+            return plan
+        return replace(plan, commands=(Command(("EVALSHA", broken.sha, *command.args[2:]), broken),))
+
+    def enqueue_many(self, *args: Any, **kwargs: Any) -> Plan[Any]:
+        return self._plan(super().enqueue_many(*args, **kwargs))
+
+    def reserve(self, *args: Any, **kwargs: Any) -> Plan[Any]:
+        return self._plan(super().reserve(*args, **kwargs))
+
+    def settle(self, *args: Any, **kwargs: Any) -> Plan[Any]:
+        return self._plan(super().settle(*args, **kwargs))
+
+    def cancel(self, *args: Any, **kwargs: Any) -> Plan[Any]:
+        return self._plan(super().cancel(*args, **kwargs))
+
+
+class SentAgain(Jobs[int]):
+    """Jobs whose ids are made anew each time that they are sent, as without one of the caller's."""
+
+    def enqueue(self, payload: int, **kwargs: Any) -> Plan[Any]:
+        kwargs["id"] = None
+        return super().enqueue(payload, **kwargs)
+
+
+def made(kind: type[Jobs[int]]) -> Jobs[int]:
+    names = ("lease", "attempts", "losses", "retry_after", "remember")
+    return kind("sim", **{name: getattr(JOBS, name) for name in names})
+
+
+def mistaken(script: str, before: str, after: str) -> Jobs[int]:
+    """Give a copy in one of whose scripts a piece is another."""
+    return made(type("Mistaken", (Mistaken,), {"change": (script, before, after)}))
+
+
+JOB_BUGS = [
+    Bug(
+        "a job that is removed when it is given",
+        jobs_setup(
+            mistaken("jobs_reserve", "redis.call('ZADD', KEYS[3], whole(now + lease), id)", "redis.call('GET', KEYS[9])")
+        ),
+        ("is in []", "of the library's"),
+        SOME,
+    ),
+    Bug(
+        "a job that is done, whoever says so",
+        jobs_setup(
+            mistaken("jobs_settle", "elseif held == token and redis.call('ZSCORE', KEYS[3], id) then", "else")
+        ),
+        ("is in [", "a job that is done is there", "of which nothing is known", "with"),
+        SOME,
+    ),
+    Bug(
+        "what was done is not remembered",
+        jobs_setup(mistaken("jobs_settle", "if remember > 0 then redis.call('ZADD', KEYS[7], whole(now + remember), id) end", "")),
+        ("is lost", "is not noted"),
+        SOME,
+    ),
+    Bug(
+        "a job that was done is put again",
+        jobs_setup(mistaken("jobs_enqueue", "if until_then and tonumber(until_then) > now then return 3, id end", "")),
+        ("a job that is done is there", "was given again"),
+        SOME,
+    ),
+    Bug(
+        "a lost job that is given and given",
+        jobs_setup(mistaken("jobs_reserve", "fence = whole(fence + 1)", "fence = '1'")),
+        ("nothing",),
+        SOME,
+    ),
+    Bug(
+        "a job that is due, moved in two steps",
+        jobs_setup(
+            mistaken(
+                "jobs_reserve",
+                "redis.call('ZREM', KEYS[2], id)",
+                "redis.call('ZSCORE', KEYS[2], id)",
+            )
+        ),
+        ("is in ['ready', 'delayed']",),
+        SOME,
+    ),
+    Bug(
+        "a unique key that outlives its job",
+        jobs_setup(
+            mistaken(
+                "jobs_settle",
+                "if unique ~= '' and redis.call('HGET', KEYS[6], unique) == id then redis.call('HDEL', KEYS[6], unique) end",
+                "",
+            )
+        ),
+        ("is held by a job that is over",),
+        SOME,
+    ),
+    Bug(
+        "a cancelled job that leaves its payload",
+        jobs_setup(mistaken("jobs_cancel", "redis.call('HDEL', KEYS[5], id)", "")),
+        ("is in []",),
+        SOME,
+    ),
+]
+del Effect, SentAgain

@@ -1,0 +1,172 @@
+"""What is simulated of jobs: those who put them, workers that die or stand still, and what must hold."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from redis_patterns import Call, Command, Job, Jobs, PatternsError, Plan, Sleep, Steps, TakenJobs, flow
+from redis_patterns.testing.simulation import Setup, World
+from redis_patterns_core import replies
+
+LEASE = 0.5
+JOBS: Jobs[int] = Jobs("sim", lease=LEASE, attempts=4, losses=4, retry_after=0.1, remember=100)
+
+
+class Ledger:
+    """What is known of the jobs from outside.
+
+    Parameters:
+        world: whose server it is.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.accepted: set[str] = set()
+        self.acked: set[str] = set()
+        self.done: set[str] = set()
+        self.cancelled: set[str] = set()
+        self.fences: dict[str, int] = {}
+        self.wrong: list[str] = []
+
+    def ask(self, *words: Any) -> Any:
+        return self.world.server.run(Plan("looked", (Command(words),), lambda answers: answers[0]))
+
+    def members(self, part: str) -> set[str]:
+        return {replies.text(member) for member in self.ask("ZRANGE", JOBS._key(part), 0, -1)}
+
+    def fields(self, part: str) -> dict[str, bytes]:
+        return {replies.text(name): held for name, held in replies.pairs(self.ask("HGETALL", JOBS._key(part)))}
+
+    def began(self, job: Job[Any], asked_with: set[str]) -> None:
+        """Note that a worker begins with a job, which it asked for when `asked_with` was done."""
+        if job.id in asked_with:
+            self.wrong.append(f"{job.id} was given again after it was done")
+        if job.fence < self.fences.get(job.id, 0):
+            self.wrong.append(f"{job.id} was given with a fence that had been")
+        self.fences[job.id] = max(self.fences.get(job.id, 0), job.fence)
+
+
+def jobs_setup(
+    jobs: Any = JOBS, *, producers: int = 2, workers: int = 3, puts: int = 4, turns: int = 8, steady: bool = False
+) -> Setup:
+    """Clients that put jobs, and workers that do them.
+
+    Parameters:
+        jobs: a `Jobs`, or something broken in its place.
+        producers, puts: how many put jobs, and how many each.
+        workers, turns: how many work, and how often each asks for some.
+        steady: whether nothing goes wrong with what is to be done: no failures, and nobody stands still.
+    """
+
+    def setup(world: World) -> None:
+        ledger = Ledger(world)
+
+        @flow
+        def puts_jobs(number: int) -> Steps[None]:
+            for place in range(puts):
+                id = f"{number}-{place}"
+                yield from Sleep(world.random.choice((0, 0, 0.05, 0.3)))
+                unique = world.random.choice((None, None, "k")) if not steady else None
+                delay = world.random.choice((None, None, 0.2)) if not steady else None
+                with contextlib.suppress(PatternsError):
+                    put = yield from jobs.enqueue(
+                        place, id=id, priority=world.random.choice((0, 0, 1)), unique=unique, delay=delay
+                    )
+                    if put.created or put.outcome in {"exists", "done"}:
+                        yield from Call(ledger.accepted.add, id)
+                if not steady and world.random.random() < 0.1:
+                    with contextlib.suppress(PatternsError):
+                        # From now on it may be gone, whether an answer comes or not.
+                        yield from Call(ledger.cancelled.add, id)
+                        yield from jobs.cancel(id)
+
+        @flow
+        def works(number: int) -> Steps[None]:
+            for _ in range(turns):
+                yield from Sleep(world.random.choice((0, 0.02, 0.1)))
+                done_before = set(ledger.acked)
+                with contextlib.suppress(PatternsError):
+                    token = f"{world.random.getrandbits(64):016x}"
+                    taken: TakenJobs[int] = yield from jobs.reserve(
+                        world.random.choice((1, 2)), worker=f"w{number}", token=token
+                    )
+                    for job in taken.jobs:
+                        yield from Call(ledger.began, job, done_before)
+                    for job in taken.jobs:
+                        yield from handle(number, job)
+
+        def handle(number: int, job: Job[int]) -> Steps[None]:
+            if not steady:
+                yield from Sleep(world.random.choice((0, 0, 0.1, 0.4, 0.7)))
+                if world.random.random() < 0.3:
+                    yield from jobs.extend([job], worker=f"w{number}")
+                    yield from Sleep(world.random.choice((0, 0.3)))
+            chance = world.random.random() if not steady else 1.0
+            if chance < 0.15:
+                yield from jobs.settle(jobs.retry(job, "failed", chance=world.random.random))
+            elif chance < 0.2:
+                yield from jobs.settle(jobs.give_up(job, "hopeless"))
+            elif chance < 0.25:
+                yield from jobs.settle(jobs.release(job))
+            elif chance < 0.3:
+                return  # and it is lost
+            else:
+                (held,) = yield from jobs.settle(jobs.ack(job))
+                if held:
+                    yield from Call(ledger.acked.add, job.id)
+
+        for number in range(producers):
+            world.client(f"p{number}", puts_jobs(number))
+        for number in range(workers):
+            world.client(f"w{number}", works(number))
+
+        def each_is_in_one_place() -> None:
+            places = {part: ledger.members(part) for part in ("ready", "delayed", "leased", "dead")}
+            known, data = ledger.fields("job"), ledger.fields("data")
+            for id in known:
+                where = [part for part, members in places.items() if id in members]
+                assert len(where) == 1, f"{id} is in {where}"
+                assert id in data, f"{id} has no payload"
+            assert set().union(*places.values()) <= known.keys(), "a job of which nothing is known"
+            assert data.keys() <= known.keys(), "a payload of which nothing is known"
+            done = ledger.members("done")
+            # It is forgotten in the end that they were.
+            ledger.done |= done
+            for id in ledger.accepted - ledger.cancelled:
+                assert id in known or id in ledger.done, f"{id} is lost"
+            assert not done & known.keys(), "a job that is done is there"
+            assert ledger.acked <= ledger.done, "a job that was done is not noted"
+
+        def counters_are_right() -> None:
+            totals = {name: int(count) for name, count in ledger.fields("meta").items()}
+            held = len(ledger.fields("job"))
+            accounted = held + totals.get("acked", 0) + totals.get("cancelled", 0)
+            assert totals.get("enqueued", 0) == accounted, f"{totals} with {held} there"
+            assert totals.get("orphans", 0) == 0, "orphans"
+
+        def unique_keys_are_right() -> None:
+            known = ledger.fields("job")
+            alive = known.keys() - ledger.members("dead")
+            for unique, id in ledger.fields("unique").items():
+                assert id.decode() in alive, f"the unique key {unique} is held by a job that is over"
+            wanting = [id for id in alive if known[id].endswith(b"|k")]
+            assert len(wanting) <= 1, f"{wanting} have one unique key"
+
+        def nothing_went_wrong() -> None:
+            assert not ledger.wrong, ledger.wrong[0]
+
+        def nobody_fails() -> None:
+            failed = [client.error for client in world.clients.values() if client.state == "failed"]
+            assert not failed, failed
+
+        world.invariant("a job in the wrong place", each_is_in_one_place)
+        world.invariant("a wrong count", counters_are_right)
+        world.invariant("a unique key that is wrong", unique_keys_are_right)
+        world.invariant("an answer that is wrong", nothing_went_wrong)
+        world.invariant("an error that is none of the library's", nobody_fails)
+
+    return setup
+
+
+JOB_CASES: dict[str, Setup] = {"jobs": jobs_setup()}
