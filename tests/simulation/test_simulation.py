@@ -40,6 +40,8 @@ from tests.simulation.cases import (
     several,
     slots_setup,
 )
+from tests.simulation.job_bugs import JOB_BUGS
+from tests.simulation.job_cases import JOB_CASES, jobs_setup
 from tests.simulation.lease_bugs import LEASE_BUGS
 from tests.simulation.lease_cases import LEASE_CASES, fair_setup
 from tests.simulation.session_bugs import SESSION_BUGS
@@ -61,7 +63,9 @@ CASES = {
     **CACHE_CASES,
     **BEHIND_CASES,
     **SESSION_CASES,
+    **JOB_CASES,
 }
+PLANTED = [*BUGS, *LEASE_BUGS, *CACHE_BUGS, *BEHIND_BUGS, *SESSION_BUGS, *JOB_BUGS]
 FOUND: list[str] = []
 
 
@@ -158,6 +162,13 @@ def test_sessions_in_all_orders() -> None:
     assert orders > 30_000
 
 
+def test_a_job_in_all_orders() -> None:
+    """One that is put and two workers, one of which may die: the first of all orders, with a kill or a lost answer."""
+    setup = jobs_setup(producers=1, puts=1, workers=2, turns=2, steady=True)
+    report = explore(setup, steps=24, faults=("crash", "lose_reply"), most_schedules=3000)
+    assert report.schedules == 3000
+
+
 def test_counts_in_all_orders() -> None:
     """Two clients that count twice each: every order, with a lost reply anywhere, to the end."""
     setup = board_setup(lambda _: BOARD.increment("all"), BOARD, clients=2, rounds=2)
@@ -174,7 +185,7 @@ def test_the_copy_that_bugs_are_planted_into_is_right() -> None:
     simulate(bucket_setup(CORRECT_BUCKET, BUCKET), runs=30, steps=300)
 
 
-@pytest.mark.parametrize("bug", BUGS + LEASE_BUGS + CACHE_BUGS + BEHIND_BUGS + SESSION_BUGS, ids=lambda bug: bug.name)
+@pytest.mark.parametrize("bug", PLANTED, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_found(bug: Bug) -> None:
     """Within ten seconds, by an invariant that says what is wrong, with a short line that repeats it."""
     started = time.monotonic()
