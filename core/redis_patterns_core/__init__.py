@@ -73,6 +73,7 @@ from redis_patterns_core.tracing import Instrument, Outcome, Subject
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.web_sessions import WebSession
 from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
+from redis_patterns_core.workers import OnWork, WorkEvent
 from redis_patterns_core.write_behind import Write, WriteBehind
 
 __all__ = [
@@ -143,6 +144,7 @@ __all__ = [
     "MultiLock",
     "Now",
     "Occupancy",
+    "OnWork",
     "Outcome",
     "OutcomeUnknown",
     "PatternsError",
@@ -186,6 +188,7 @@ __all__ = [
     "Unreachable",
     "WebSession",
     "Within",
+    "WorkEvent",
     "WorkerInfo",
     "Write",
     "WriteBehind",

@@ -557,6 +557,11 @@ class Jobs(Generic[T]):
         command = Command(("BLPOP", self._key("wake"), pause))
         return Plan("jobs.wait", (command,), lambda answers: answers[0] is not None, Effect.IDEMPOTENT, pause)
 
+    def wake(self) -> Plan[None]:
+        """Wake one of those who wait for work; who was woken and has no room passes it on so. One round trip."""
+        command = Command(("RPUSH", self._key("wake"), 1))
+        return Plan("jobs.wake", (command,), lambda _: None, Effect.IDEMPOTENT)
+
     # Results
 
     @flow

@@ -71,7 +71,7 @@ def integers(reply: Reply, count: int) -> list[int]:
         DecodeError: the reply is something else.
     """
     items = array(reply, count)
-    if set(map(type, items)) == _INTEGERS:
+    if set(map(type, items)) <= _INTEGERS:
         return cast("list[int]", items)
     raise _unexpected(f"a list of {count} integers", reply)
 

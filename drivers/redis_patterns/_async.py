@@ -23,6 +23,7 @@ from redis_patterns._cached import CachedCoroutineFunction
 from redis_patterns._flights import Flights
 from redis_patterns._lines import Lines
 from redis_patterns._observe import Observed, Tally
+from redis_patterns._work import AsyncWork
 from redis_patterns_core import validate
 from redis_patterns_core.cache import Cache
 from redis_patterns_core.errors import (
@@ -36,6 +37,7 @@ from redis_patterns_core.errors import (
     Unreachable,
 )
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within
+from redis_patterns_core.jobs import Job, Jobs
 from redis_patterns_core.leases import Held, Leasable, Lease, campaign
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Command, Plan
@@ -45,6 +47,7 @@ from redis_patterns_core.retry import Backoff, Execution, Incomplete
 from redis_patterns_core.templates import Template
 from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration
+from redis_patterns_core.workers import OnWork, Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -355,6 +358,56 @@ class AsyncDriver(ABC):
             return call
 
         return decorate
+
+    async def work(
+        self,
+        jobs: Jobs[T],
+        handler: Callable[[Job[T]], Awaitable[Any]],
+        *,
+        concurrency: int = 10,
+        name: str | None = None,
+        about: str = "",
+        timeout: Duration | None = None,
+        grace: Duration = 30,
+        until: Callable[[], bool] = lambda: False,
+        on_event: OnWork | None = None,
+    ) -> None:
+        """Do jobs as they come; any number of processes may do so.
+
+        Parameters:
+            jobs: the queue.
+            handler: a coroutine function that is given a job. What it returns is the job's result; when it raises, the
+                job is tried again later, or is dead, see `Jobs`; `RetryLater` and `GiveUp` say so.
+            concurrency: how many jobs at a time, in tasks of their own.
+            name: tells this worker from others; a random one where none is given.
+            about: what it says of itself to those who look.
+            timeout: seconds, or a timedelta, that a handler may take; ``None`` for as long as it takes.
+            grace: how long handlers may take when the work stops; after that they are cancelled, and their jobs given
+                back as if they had not been begun.
+            until: asked ten times a second whether to stop.
+            on_event: is told of what happens to jobs.
+
+        Returns:
+            When it has stopped, and every job is settled. Cancelled, it cancels the handlers and gives their jobs back.
+
+        While there is nothing to do it waits at Redis, in one request every five seconds, and one every third of the
+        lease; a job that comes is begun after two round trips, one that is due at its time.
+
+        Raises:
+            ConfigurationError: a number, a duration or a name that is not allowed, or a handler that is no coroutine
+                function.
+        """
+        if not inspect.iscoroutinefunction(handler):
+            raise ConfigurationError("handler must be a coroutine function; the sync driver is for others")
+        await AsyncWork(
+            self.run,
+            Worker(jobs, concurrency=concurrency, name=name, about=about, on_event=on_event),
+            handler,
+            clock=self._clock,
+            timeout=None if timeout is None else validate.milliseconds("timeout", timeout) / 1000,
+            grace=validate.milliseconds("grace", grace, least=0) / 1000,
+            until=until,
+        ).serve()
 
     # Closing
 

@@ -42,6 +42,7 @@ from redis_patterns._redis_py_clients import LazyCluster, client_of, cluster_cli
 from redis_patterns._redis_py_cluster import ClusterLeases
 from redis_patterns._renewer import Renewer
 from redis_patterns._thread_flights import ThreadFlights
+from redis_patterns._thread_work import ThreadWork
 from redis_patterns_core import validate
 from redis_patterns_core.cache import Cache
 from redis_patterns_core.errors import (
@@ -55,6 +56,7 @@ from redis_patterns_core.errors import (
     Unreachable,
 )
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within
+from redis_patterns_core.jobs import Job, Jobs
 from redis_patterns_core.leases import Held, Leasable, Lease, campaign
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Command, Plan
@@ -64,6 +66,7 @@ from redis_patterns_core.retry import Backoff, Execution, Incomplete
 from redis_patterns_core.templates import Template
 from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration
+from redis_patterns_core.workers import OnWork, Worker
 
 __all__ = ["Driver"]
 
@@ -411,6 +414,56 @@ class Driver:
             return call
 
         return decorate
+
+    def work(
+        self,
+        jobs: Jobs[T],
+        handler: Callable[[Job[T]], Any],
+        *,
+        concurrency: int = 10,
+        name: str | None = None,
+        about: str = "",
+        timeout: Duration | None = None,
+        grace: Duration = 30,
+        until: Callable[[], bool] = lambda: False,
+        on_event: OnWork | None = None,
+    ) -> None:
+        """Do jobs as they come; any number of processes may do so.
+
+        Parameters:
+            jobs: the queue.
+            handler: is given a job. What it returns is the job's result; when it raises, the job is tried again later,
+                or is dead, see `Jobs`; `RetryLater` and `GiveUp` say so.
+            concurrency: how many jobs at a time, in threads of their own.
+            name: tells this worker from others; a random one where none is given.
+            about: what it says of itself to those who look.
+            timeout: seconds, or a timedelta, after which a job counts as failed whose handler has not returned; a
+                thread cannot be stopped, so that its handler goes on. ``None`` for as long as it takes.
+            grace: how long handlers may take when the work stops; after that their jobs are given back, although they
+                go on.
+            until: asked ten times a second whether to stop.
+            on_event: is told of what happens to jobs, by the threads where it does.
+
+        Returns:
+            When it has stopped, and every job is settled. Interrupted, it gives back what is worked on.
+
+        While there is nothing to do it waits at Redis, in one request a second, and one every third of the lease; a job
+        that comes is begun after two round trips, one that is due at its time.
+
+        Raises:
+            ConfigurationError: a number, a duration or a name that is not allowed, or a coroutine function.
+        """
+        if inspect.iscoroutinefunction(handler):
+            raise ConfigurationError("handler must not be a coroutine function: the sync driver cannot await it")
+        ThreadWork(
+            self.run,
+            Worker(jobs, concurrency=concurrency, name=name, about=about, on_event=on_event),
+            handler,
+            clock=self._clock,
+            timeout=None if timeout is None else validate.milliseconds("timeout", timeout) / 1000,
+            grace=validate.milliseconds("grace", grace, least=0) / 1000,
+            until=until,
+        ).serve()
 
     # Closing
 

@@ -426,8 +426,9 @@ def test_what_is_forgotten(memory: Memory, still: Driver) -> None:
 )
 def test_jobs_refuse_nonsense(wrong: dict[str, Any], said: str) -> None:
     """When they are built."""
+    options: dict[str, Any] = {"name": "x", **wrong}
     with pytest.raises(ConfigurationError, match=said):
-        Jobs(**{"name": "x", **wrong})
+        Jobs(**options)
 
 
 def test_bad_arguments_are_named() -> None:

@@ -35,7 +35,7 @@ class Ledger:
     def members(self, part: str) -> set[str]:
         return {replies.text(member) for member in self.ask("ZRANGE", JOBS._key(part), 0, -1)}
 
-    def fields(self, part: str) -> dict[str, bytes]:
+    def fields(self, part: str) -> dict[str, Any]:
         return {replies.text(name): held for name, held in replies.pairs(self.ask("HGETALL", JOBS._key(part)))}
 
     def began(self, job: Job[Any], asked_with: set[str]) -> None:

@@ -1,0 +1,402 @@
+"""Workers on all three drivers: jobs are done, tried again, given back, kept and lost as they should be."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import inspect
+import itertools
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import anyio
+import pytest
+import trio
+
+from redis_patterns import ConfigurationError, GiveUp, Job, Jobs, RetryLater, Text, WorkEvent
+from redis_patterns.asyncio import Driver as AsyncioDriver
+from redis_patterns.sync import Driver
+from redis_patterns.testing import Server
+from redis_patterns.trio import Driver as TrioDriver
+
+KINDS = ["sync", "asyncio", "trio"]
+
+
+class Shift:
+    """A worker that runs in a thread, whatever its driver.
+
+    Parameters:
+        kind: the driver's.
+        url: the server's.
+        jobs: the queue.
+        body: does a job; a generator that yields seconds to sleep, so that it is one for all drivers.
+        options: of ``work``.
+    """
+
+    def __init__(self, kind: str, url: str, jobs: Jobs[Any], body: Callable[[Job[Any]], Any], **options: Any) -> None:
+        self.events: list[WorkEvent] = []
+        self.over = threading.Event()
+        self.errors: list[BaseException] = []
+        self._kind = kind
+        self._url = url
+        self._jobs = jobs
+        self._body = body
+        self._options = {"on_event": self.events.append, "until": self.over.is_set, "grace": 5, **options}
+        self._cancel: Callable[[], None] = lambda: None
+        self._thread = threading.Thread(target=self._main, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let it stop, and wait until it has."""
+        self.over.set()
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "it does not stop"
+        assert not self.errors, self.errors
+
+    def cancel(self) -> None:
+        """Cancel it, and wait until it has stopped."""
+        self._cancel()
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def kinds(self) -> collections.Counter[str]:
+        """Count what has happened."""
+        return collections.Counter(event.what for event in self.events)
+
+    def _main(self) -> None:
+        try:
+            if self._kind == "sync":
+                with Driver.connect(self._url) as redis:
+                    redis.work(self._jobs, self._handle, **self._options)
+            elif self._kind == "asyncio":
+                anyio.run(functools.partial(self._serve, AsyncioDriver.connect))
+            else:
+                trio.run(functools.partial(self._serve, TrioDriver.connect))
+        except BaseException as error:  # noqa: BLE001  told by stop()
+            self.errors.append(error)
+
+    async def _serve(self, connect: Any) -> None:
+        with anyio.CancelScope() as scope:
+            token = anyio.lowlevel.current_token()
+            self._cancel = lambda: anyio.from_thread.run_sync(scope.cancel, token=token)
+            async with connect(self._url) as redis:
+                await redis.work(self._jobs, self._handle_later, **self._options)
+
+    def _handle(self, job: Job[Any]) -> Any:
+        made = self._body(job)
+        if not inspect.isgenerator(made):
+            return made
+        while True:
+            try:
+                time.sleep(next(made))
+            except StopIteration as stop:
+                return stop.value
+
+    async def _handle_later(self, job: Job[Any]) -> Any:
+        made = self._body(job)
+        if not inspect.isgenerator(made):
+            return made
+        while True:
+            try:
+                seconds = next(made)
+            except StopIteration as stop:
+                return stop.value
+            await anyio.sleep(seconds)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"test-{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def redis(redis_server: Server) -> Iterator[Driver]:
+    with Driver.connect(redis_server.url) as driver:
+        yield driver
+
+
+@pytest.fixture
+def shift(kind: str, redis_server: Server) -> Callable[..., Shift]:
+    return functools.partial(Shift, kind, redis_server.url)
+
+
+def wait_until(holds: Callable[[], object], seconds: float = 20) -> None:
+    ends_at = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends_at, "it does not happen"
+        time.sleep(0.005)
+
+
+def counts(redis: Driver, jobs: Jobs[Any]) -> tuple[int, int, int, int]:
+    found = redis.run(jobs.inspect())
+    return found.ready, found.delayed, found.leased, found.dead
+
+
+def test_jobs_are_done(shift: Callable[..., Shift], redis: Driver, namespace: str) -> None:
+    """Each once, several at a time, with their results; then it stops, and nothing is left."""
+    jobs: Jobs[int] = Jobs("work", namespace=namespace, result_ttl=60)
+    put = [one for start in range(0, 300, 100) for one in redis.run(jobs.enqueue_many(range(start, start + 100)))]
+    seen: list[int] = []
+
+    def square(job: Job[int]) -> int:
+        seen.append(job.payload)
+        return job.payload**2
+
+    worker = shift(jobs, square, concurrency=7)
+    assert redis.run(jobs.result(put[-1].id, wait=20)) == 299**2
+    worker.stop()
+    assert sorted(seen) == list(range(300))
+    assert worker.kinds() == {"began": 300, "done": 300}
+    assert counts(redis, jobs) == (0, 0, 0, 0)
+    assert redis.run(jobs.result(put[5].id)) == 25
+
+
+def test_a_worker_that_waits_is_woken(shift: Callable[..., Shift], redis: Driver, namespace: str) -> None:
+    """At once by a job that comes, and at its time by one that is due: long before it would look by itself."""
+    jobs: Jobs[float] = Jobs("work", namespace=namespace)
+    late: list[float] = []
+    worker = shift(jobs, lambda job: late.append(time.monotonic() - job.payload))
+    wait_until(lambda: redis.run(jobs.inspect()).workers)
+    for turn, delay in enumerate((0, 0, 0.3, 0)):
+        time.sleep(0.05)
+        redis.run(jobs.enqueue(time.monotonic() + delay, delay=delay or None))
+        wait_until(lambda: len(late) == turn + 1)  # noqa: B023  called at once
+    worker.stop()
+    assert all(-0.005 < seconds < 1 for seconds in late), late
+
+
+def test_failures(shift: Callable[..., Shift], redis: Driver, namespace: str) -> None:
+    """What raises is tried again, and dead after so many; a handler may say when, or that it is of no use."""
+    jobs: Jobs[str] = Jobs("work", namespace=namespace, attempts=3, retry_after=0.01)
+    turns: collections.Counter[str] = collections.Counter()
+
+    def act(job: Job[str]) -> None:
+        turns[job.payload] += 1
+        if job.payload == "always":
+            raise ValueError("no way")
+        if job.payload == "hopeless":
+            raise GiveUp("of no use")
+        if job.payload == "later" and not job.attempts:
+            raise RetryLater(0.05, "not yet")
+
+    redis.run(jobs.enqueue_many(["always", "hopeless", "later", "fine"]))
+    worker = shift(jobs, act)
+    wait_until(lambda: counts(redis, jobs) == (0, 0, 0, 2))
+    worker.stop()
+    assert turns == {"always": 3, "hopeless": 1, "later": 2, "fine": 1}
+    dead = {job.payload: job.error for job in redis.run(jobs.dead())}
+    assert dead["hopeless"] == "of no use"
+    assert dead["always"].endswith("ValueError: no way")
+    assert "in act" in dead["always"], "the traceback is kept"
+    assert worker.kinds() == {"began": 7, "done": 2, "failed": 3, "dead": 2}
+
+
+def test_what_cannot_be_read(shift: Callable[..., Shift], redis: Driver, namespace: str) -> None:
+    """It is dead, and others are done."""
+    raw, jobs = Jobs[str]("work", namespace=namespace, codec=Text()), Jobs[Any]("work", namespace=namespace)
+    redis.run(raw.enqueue_many(["{", "1"]))
+    worker = shift(jobs, lambda _: None)
+    wait_until(lambda: counts(redis, jobs) == (0, 0, 0, 1))
+    worker.stop()
+    assert worker.kinds() == {"unreadable": 1, "began": 1, "done": 1}
+
+
+def test_leases_are_kept(shift: Callable[..., Shift], redis: Driver, namespace: str) -> None:
+    """A job that takes several times its lease is done once, while others ask for it."""
+    jobs: Jobs[str] = Jobs("work", namespace=namespace, lease=0.2)
+    redis.run(jobs.enqueue("x"))
+    fences: list[int] = []
+
+    def slow(job: Job[str]) -> Iterator[float]:
+        fences.append(job.fence)
+        yield 0.9
+
+    worker, other = shift(jobs, slow), shift(jobs, slow)
+    wait_until(lambda: worker.kinds()["done"] + other.kinds()["done"])
+    worker.stop()
+    other.stop()
+    assert fences == [1]
+    assert redis.run(jobs.inspect()).totals == {"enqueued": 1, "acked": 1}
+
+
+@pytest.mark.parametrize("how", ["taken away", "cancelled"])
+def test_a_job_that_is_not_its_workers_any_more(
+    shift: Callable[..., Shift], redis: Driver, namespace: str, kind: str, how: str
+) -> None:
+    """The worker notices, and ends the handler where that is possible; it says nothing of it any more."""
+    jobs: Jobs[str] = Jobs("work", namespace=namespace, lease=0.3)
+    put = redis.run(jobs.enqueue("x"))
+    begun: list[Job[str]] = []
+    ended: list[str] = []
+
+    def long(job: Job[str]) -> Iterator[float]:
+        begun.append(job)
+        if len(begun) > 1:
+            return
+        for _ in range(100 if kind == "sync" else 1000):
+            yield 0.01
+        ended.append("in its own time")
+
+    worker = shift(jobs, long, concurrency=1)
+    wait_until(lambda: begun)
+    if how == "cancelled":
+        assert redis.run(jobs.cancel(put.id)) == "told"
+        wait_until(lambda: worker.kinds()["cancelled"])
+    else:
+        assert redis.run(jobs.settle(jobs.release(begun[0]))) == [True]
+        wait_until(lambda: worker.kinds()["lost"])
+        wait_until(lambda: worker.kinds()["done"])
+    worker.stop()
+    if kind != "sync":
+        assert ended == [], "it was cancelled"
+    assert counts(redis, jobs) == (0, 0, 0, 1 if how == "cancelled" else 0)
+
+
+def test_a_handler_that_takes_too_long(shift: Callable[..., Shift], redis: Driver, namespace: str) -> None:
+    """It counts as failed, and others go on, even with one place."""
+    jobs: Jobs[str] = Jobs("work", namespace=namespace, attempts=1, lease=1)
+    redis.run(jobs.enqueue_many(["slow", "fine"]))
+
+    def act(job: Job[str]) -> Iterator[float]:
+        yield 1.5 if job.payload == "slow" else 0
+
+    worker = shift(jobs, act, timeout=0.2, concurrency=1)
+    wait_until(lambda: counts(redis, jobs) == (0, 0, 0, 1))
+    worker.stop()
+    (dead,) = redis.run(jobs.dead())
+    assert (dead.payload, dead.error.endswith("not over within 0.2 s")) == ("slow", True)
+    assert worker.kinds()["done"] == 1
+
+
+def test_stopping_lets_handlers_finish(shift: Callable[..., Shift], redis: Driver, namespace: str) -> None:
+    """What has begun is done, within the grace time; nothing else begins."""
+    jobs: Jobs[int] = Jobs("work", namespace=namespace)
+    redis.run(jobs.enqueue_many(range(10)))
+    begun: list[int] = []
+
+    def act(job: Job[int]) -> Iterator[float]:
+        begun.append(job.payload)
+        yield 0.4
+
+    worker = shift(jobs, act, concurrency=2)
+    wait_until(lambda: len(begun) == 2)
+    worker.stop()
+    assert sorted(begun) == [0, 1]
+    assert counts(redis, jobs) == (8, 0, 0, 0)
+    assert worker.kinds() == {"began": 2, "done": 2}
+
+
+def test_stopping_gives_back_what_takes_longer(shift: Callable[..., Shift], redis: Driver, namespace: str) -> None:
+    """As if it had not been begun: no attempt and no loss is counted, and it has its old place."""
+    jobs: Jobs[int] = Jobs("work", namespace=namespace)
+    redis.run(jobs.enqueue_many(range(3)))
+    begun: list[int] = []
+
+    def act(job: Job[int]) -> Iterator[float]:
+        begun.append(job.payload)
+        yield 3
+
+    worker = shift(jobs, act, concurrency=1, grace=0.1)
+    wait_until(lambda: begun)
+    started = time.monotonic()
+    worker.stop()
+    assert time.monotonic() - started < 2.5
+    assert worker.kinds() == {"began": 1, "released": 1}
+    taken = redis.run(jobs.reserve(3, worker="w")).jobs
+    assert [(job.payload, job.attempts, job.lost) for job in taken] == [(0, 0, 0), (1, 0, 0), (2, 0, 0)]
+
+
+def test_a_worker_that_is_cancelled(shift: Callable[..., Shift], redis: Driver, namespace: str, kind: str) -> None:
+    """Its jobs are given back before it ends."""
+    if kind == "sync":
+        return  # a thread is not cancelled
+    jobs: Jobs[int] = Jobs("work", namespace=namespace)
+    redis.run(jobs.enqueue_many(range(3)))
+    begun: list[int] = []
+
+    def act(job: Job[int]) -> Iterator[float]:
+        begun.append(job.payload)
+        yield 60
+
+    worker = shift(jobs, act, concurrency=2)
+    wait_until(lambda: len(begun) == 2)
+    worker.cancel()
+    assert counts(redis, jobs) == (3, 0, 0, 0)
+    assert worker.kinds() == {"began": 2, "released": 2}
+
+
+def test_several_workers(shift: Callable[..., Shift], redis: Driver, namespace: str) -> None:
+    """They share the jobs, and do each once, whoever is woken."""
+    jobs: Jobs[int] = Jobs("work", namespace=namespace)
+    seen: list[int] = []
+    numbers = itertools.count()
+
+    def act(job: Job[int]) -> Iterator[float]:
+        seen.append(job.payload)
+        yield next(numbers) % 3 / 1000
+
+    workers = [shift(jobs, act, concurrency=2) for _ in range(3)]
+    for start in range(0, 200, 10):
+        redis.run(jobs.enqueue_many(range(start, start + 10)))
+    wait_until(lambda: len(seen) == 200)
+    for worker in workers:
+        worker.stop()
+    assert sorted(seen) == list(range(200))
+    assert counts(redis, jobs) == (0, 0, 0, 0)
+    assert all(worker.kinds()["done"] for worker in workers)
+
+
+def test_an_idle_worker_asks_little(shift: Callable[..., Shift], redis: Driver, namespace: str) -> None:
+    """While nothing comes, only what keeps it known and what waits."""
+    jobs: Jobs[int] = Jobs("work", namespace=namespace)
+    worker = shift(jobs, lambda _: None)
+    wait_until(lambda: redis.run(jobs.inspect()).workers)
+    time.sleep(0.1)
+    before = commands(redis)
+    time.sleep(1.0)
+    asked = commands(redis) - before
+    worker.stop()
+    # One wait a second at most, perhaps a look with what its script does, and this test's own question.
+    assert asked <= 25, asked
+
+
+def commands(redis: Driver) -> int:
+    from redis_patterns_core import replies
+    from tests.drivers.plans import reads
+
+    text = replies.text(redis.run(reads("INFO", "stats")))
+    return int(text.partition("total_commands_processed:")[2].partition("\r")[0])
+
+
+def test_bad_arguments_are_named(redis: Driver) -> None:
+    """Before anything begins."""
+    jobs: Jobs[int] = Jobs("work")
+
+    async def later(_: Job[int]) -> None:
+        """Do nothing."""
+
+    for handler, options, said in (
+        (later, {}, "handler must not be a coroutine function"),
+        (id, {"concurrency": 0}, "concurrency"),
+        (id, {"timeout": 0}, "timeout"),
+        (id, {"grace": -1}, "grace"),
+        (id, {"name": ""}, "name"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            redis.work(jobs, handler, **options)
+
+    async def main(url: str) -> None:
+        async with AsyncioDriver.connect(url) as driver:
+            with pytest.raises(ConfigurationError, match="handler must be a coroutine function"):
+                await driver.work(jobs, id)  # type: ignore[arg-type]
+
+    anyio.run(main, "redis://127.0.0.1:1")
