@@ -64,6 +64,8 @@ def test_every_pattern_of_the_readme_has_a_page() -> None:
         "Cache",
         "ConcurrencyLimit",
         "FairLock",
+        "FifoQueue",
+        "Jobs",
         "Leaderboard",
         "Lock",
         "MultiLock",

@@ -20,12 +20,14 @@ from redis_patterns_core.cache_entries import MISS
 from redis_patterns_core.cluster import keys_of
 from redis_patterns_core.errors import CommandFailed, PatternsError
 from redis_patterns_core.flow import Call, Defer, Flow, Steps, flow
+from redis_patterns_core.jobs import Job, Jobs
 from redis_patterns_core.keys import key
 from redis_patterns_core.leaderboards import Entry, Leaderboard
 from redis_patterns_core.leases import Lease
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Command, Effect, Plan, batch
 from redis_patterns_core.queued_locks import ReadWriteLock
+from redis_patterns_core.queues import FifoQueue
 from redis_patterns_core.sessions import Sessions
 from redis_patterns_core.slots import ConcurrencyLimit
 from redis_patterns_core.tracing import Outcome, Subject
@@ -84,6 +86,11 @@ def sections(namespace: str) -> list[Section]:
     sessions = Sessions(namespace=namespace)
     session_id = f"{sessions.new_id('ann')[:16]}a-laptop-of-anns{'never-show-one':->43}"  # random outside of a tour
     create = sessions.create("ann", {"cart": ["tea"]}, id=session_id)
+    jobs: Jobs[dict[str, str]] = Jobs("mails", namespace=namespace)
+    # Known beforehand, as the step that asks for it names its token.
+    job = Job("welcome", {"to": "ann"}, "t", 1, 0, 0, 0.0, 0)
+    job_keys = tuple(str(key) for key in keys_of(jobs.reserve(1, worker="w").commands[0]))
+    mails: FifoQueue[str] = FifoQueue("mails", namespace=namespace)
     weekly = Leaderboard("weekly", namespace=namespace)
     limiter = TokenBucket("api", capacity=2, refill_rate=0.1, namespace=namespace)
     both = AllOf(
@@ -137,6 +144,38 @@ def sections(namespace: str) -> list[Section]:
                 Step("sessions.load(id)", sessions.load(session_id), _is(None)),
             ],
             {"sessions": sessions, "id": session_id},
+        ),
+        Section(
+            "Jobs: work that is done at least once, whoever dies",
+            [
+                Step(
+                    'jobs.enqueue({"to": "ann"}, id="welcome")',
+                    jobs.enqueue({"to": "ann"}, id="welcome"),
+                    lambda got: got.created,
+                    keys=job_keys,
+                ),
+                Step(
+                    'jobs.enqueue({"to": "ann"}, id="welcome")',
+                    jobs.enqueue({"to": "ann"}, id="welcome"),
+                    lambda got: got.outcome == "exists",
+                ),
+                Step(
+                    'jobs.reserve(1, worker="w", token="t")',
+                    jobs.reserve(1, worker="w", token="t"),  # noqa: S106  shown
+                    lambda got: [one.id for one in got.jobs] == ["welcome"],
+                ),
+                Step("jobs.settle(jobs.ack(job))", jobs.settle(jobs.ack(job)), _is([True])),
+            ],
+            {"jobs": jobs, "job": job},
+        ),
+        Section(
+            "FifoQueue: first in, first out, at most once",
+            [
+                Step('mails.put_many(["a", "b"])', mails.put_many(["a", "b"]), _is(2)),
+                Step("mails.pop()", mails.pop(), _is("a"), keys=(mails.key,)),
+                Step("mails.length()", mails.length(), _is(1)),
+            ],
+            {"mails": mails},
         ),
         Section(
             "TokenBucket: two at once, one more every ten seconds",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import functools
-import inspect
 import itertools
 import secrets
 import threading
@@ -44,7 +43,7 @@ class Shift:
         self._url = url
         self._jobs = jobs
         self._body = body
-        self._options = {"on_event": self.events.append, "until": self.over.is_set, "grace": 5, **options}
+        self._options: dict[str, Any] = {"on_event": self.events.append, "until": self.over.is_set, "grace": 5, **options}
         self._cancel: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._main, daemon=True)
         self._thread.start()
@@ -86,8 +85,8 @@ class Shift:
                 await redis.work(self._jobs, self._handle_later, **self._options)
 
     def _handle(self, job: Job[Any]) -> Any:
-        made = self._body(job)
-        if not inspect.isgenerator(made):
+        made: Any = self._body(job)
+        if not hasattr(made, "send"):
             return made
         while True:
             try:
@@ -96,8 +95,8 @@ class Shift:
                 return stop.value
 
     async def _handle_later(self, job: Job[Any]) -> Any:
-        made = self._body(job)
-        if not inspect.isgenerator(made):
+        made: Any = self._body(job)
+        if not hasattr(made, "send"):
             return made
         while True:
             try:
@@ -384,13 +383,14 @@ def test_bad_arguments_are_named(redis: Driver) -> None:
     async def later(_: Job[int]) -> None:
         """Do nothing."""
 
-    for handler, options, said in (
+    cases: list[tuple[Any, dict[str, Any], str]] = [
         (later, {}, "handler must not be a coroutine function"),
         (id, {"concurrency": 0}, "concurrency"),
         (id, {"timeout": 0}, "timeout"),
         (id, {"grace": -1}, "grace"),
         (id, {"name": ""}, "name"),
-    ):
+    ]
+    for handler, options, said in cases:
         with pytest.raises(ConfigurationError, match=said):
             redis.work(jobs, handler, **options)
 

@@ -10,7 +10,8 @@ from redis_patterns.testing.simulation import Setup, World
 from redis_patterns_core import replies
 
 LEASE = 0.5
-JOBS: Jobs[int] = Jobs("sim", lease=LEASE, attempts=4, losses=4, retry_after=0.1, remember=100)
+REMEMBER = 100.0
+JOBS: Jobs[int] = Jobs("sim", lease=LEASE, attempts=4, losses=4, retry_after=0.1, remember=REMEMBER)
 
 
 class Ledger:
@@ -23,7 +24,8 @@ class Ledger:
     def __init__(self, world: World) -> None:
         self.world = world
         self.accepted: set[str] = set()
-        self.acked: set[str] = set()
+        self.acked: dict[str, float] = {}
+        """When they were known to be done, by id."""
         self.done: set[str] = set()
         self.cancelled: set[str] = set()
         self.fences: dict[str, int] = {}
@@ -38,9 +40,12 @@ class Ledger:
     def fields(self, part: str) -> dict[str, Any]:
         return {replies.text(name): held for name, held in replies.pairs(self.ask("HGETALL", JOBS._key(part)))}
 
-    def began(self, job: Job[Any], asked_with: set[str]) -> None:
-        """Note that a worker begins with a job, which it asked for when `asked_with` was done."""
-        if job.id in asked_with:
+    def acknowledged(self, job: Job[Any]) -> None:
+        self.acked[job.id] = self.world.server.time()
+
+    def began(self, job: Job[Any], done_before: dict[str, float]) -> None:
+        """Note that a worker begins with a job, which it asked for when `done_before` was done."""
+        if job.id in done_before and self.world.server.time() - done_before[job.id] < REMEMBER:
             self.wrong.append(f"{job.id} was given again after it was done")
         if job.fence < self.fences.get(job.id, 0):
             self.wrong.append(f"{job.id} was given with a fence that had been")
@@ -85,7 +90,7 @@ def jobs_setup(
         def works(number: int) -> Steps[None]:
             for _ in range(turns):
                 yield from Sleep(world.random.choice((0, 0.02, 0.1)))
-                done_before = set(ledger.acked)
+                done_before = dict(ledger.acked)
                 with contextlib.suppress(PatternsError):
                     token = f"{world.random.getrandbits(64):016x}"
                     taken: TakenJobs[int] = yield from jobs.reserve(
@@ -114,7 +119,7 @@ def jobs_setup(
             else:
                 (held,) = yield from jobs.settle(jobs.ack(job))
                 if held:
-                    yield from Call(ledger.acked.add, job.id)
+                    yield from Call(ledger.acknowledged, job)
 
         for number in range(producers):
             world.client(f"p{number}", puts_jobs(number))
@@ -136,7 +141,7 @@ def jobs_setup(
             for id in ledger.accepted - ledger.cancelled:
                 assert id in known or id in ledger.done, f"{id} is lost"
             assert not done & known.keys(), "a job that is done is there"
-            assert ledger.acked <= ledger.done, "a job that was done is not noted"
+            assert ledger.acked.keys() <= ledger.done, "a job that was done is not noted"
 
         def counters_are_right() -> None:
             totals = {name: int(count) for name, count in ledger.fields("meta").items()}

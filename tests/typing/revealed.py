@@ -15,10 +15,15 @@ from redis_patterns import (
     ConcurrencyLimit,
     Decision,
     Device,
+    Empty,
+    Enqueued,
     Entry,
+    FifoQueue,
     Flow,
     Guarded,
     Held,
+    Job,
+    Jobs,
     Leaderboard,
     Lease,
     Lock,
@@ -166,6 +171,35 @@ def sessions(redis: redis_patterns.sync.Driver) -> None:
     assert_type(redis.run(kept.destroy_all("ann", except_=made)), int)
     kept.save("x", {})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     kept.destroy_all("ann", made)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def queues(redis: redis_patterns.sync.Driver, later: redis_patterns.asyncio.Driver) -> None:
+    fifo: FifoQueue[int] = FifoQueue("x")
+    jobs = Jobs[int]("x")
+    assert_type(redis.run(fifo.pop()), int | Empty)
+    assert_type(redis.run(fifo.pop_many(2)), list[int])
+    assert_type(redis.run(jobs.enqueue(1)), Enqueued)
+    assert_type(redis.run(jobs.reserve(1, worker="w")).jobs, tuple[Job[int], ...])
+    assert_type(redis.run(jobs.dead())[0].payload, int | None)
+
+    def handle(job: Job[int]) -> int:
+        return job.payload
+
+    async def handle_later(job: Job[int]) -> int:
+        return job.payload
+
+    def other(job: Job[str]) -> str:
+        return job.payload
+
+    redis.work(jobs, handle)
+    redis.work(jobs, other)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    jobs.enqueue("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    async def main() -> None:
+        await later.work(jobs, handle_later)
+        await later.work(jobs, handle)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    del main
 
 
 async def load_later() -> str:
