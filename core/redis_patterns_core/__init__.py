@@ -73,7 +73,7 @@ from redis_patterns_core.tracing import Instrument, Outcome, Subject
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.web_sessions import WebSession
 from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
-from redis_patterns_core.workers import OnWork, WorkEvent
+from redis_patterns_core.workers import OnWork, Work, WorkEvent
 from redis_patterns_core.write_behind import Write, WriteBehind
 
 __all__ = [
@@ -188,6 +188,7 @@ __all__ = [
     "Unreachable",
     "WebSession",
     "Within",
+    "Work",
     "WorkEvent",
     "WorkerInfo",
     "Write",

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from redis_patterns_core import validate
-from redis_patterns_core.errors import EncodeError
+from redis_patterns_core.errors import ConfigurationError, EncodeError
 from redis_patterns_core.jobs import GiveUp, Holding, Job, Jobs, RetryLater, Settlement, TakenJobs
 from redis_patterns_core.plan import Plan, batch
+from redis_patterns_core.validate import Duration
 from redis_patterns_core.value import value
 
-__all__ = ["SLICE", "Exchanged", "OnWork", "WorkEvent", "Worker"]
+__all__ = ["SLICE", "Exchanged", "OnWork", "Work", "WorkEvent", "Worker"]
 
 T = TypeVar("T")
 
@@ -50,6 +51,39 @@ class WorkEvent:
 
 
 OnWork: TypeAlias = Callable[[WorkEvent], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Work(Generic[T]):
+    """What a worker process does: ``redis-patterns worker MODULE:NAME`` finds it by its name.
+
+    Parameters:
+        jobs: the queue.
+        handler: a function, or a coroutine function, that is given a job.
+        concurrency: how many jobs at a time.
+        timeout: seconds, or a timedelta, that a handler may take; ``None`` for as long as it takes.
+        grace: how long handlers may take when the process is told to stop.
+
+    Raises:
+        ConfigurationError: a value that is not allowed.
+    """
+
+    jobs: Jobs[T]
+    handler: Callable[[Job[T]], Any]
+    _: KW_ONLY
+    concurrency: int = 10
+    timeout: Duration | None = None
+    grace: Duration = 30
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.jobs, Jobs):
+            raise ConfigurationError(f"jobs must be a Jobs, not {type(self.jobs).__name__}")
+        if not callable(self.handler):
+            raise ConfigurationError(f"handler must be a function, not {type(self.handler).__name__}")
+        validate.integer("concurrency", self.concurrency, least=1, most=_MOST_AT_ONCE)
+        if self.timeout is not None:
+            validate.milliseconds("timeout", self.timeout)
+        validate.milliseconds("grace", self.grace, least=0)
 
 
 @value

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from redis_patterns import _tour
+from redis_patterns import _tour, _worker_process
 from redis_patterns.testing import server
-from redis_patterns_core.errors import PatternsError
+from redis_patterns_core.errors import ConfigurationError, PatternsError
 from redis_patterns_core.flow import Flow
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Plan
@@ -47,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif arguments.command is None:
             parser.print_help()
             code = _MISUSED
+        elif arguments.command == "worker":
+            code = _work(arguments)
         else:
             code = _show_tour(arguments)
         sys.stdout.flush()
@@ -62,7 +64,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="redis-patterns", description="Redis patterns as values.")
     parser.add_argument("--version", action="store_true", help="show the version and exit")
-    tour = parser.add_subparsers(dest="command", metavar="COMMAND").add_parser(
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    worker = commands.add_parser(
+        "worker",
+        help="do jobs",
+        description="Do jobs until SIGTERM or SIGINT comes; what has begun may finish, or is given back after a while.",
+    )
+    worker.add_argument("target", metavar="MODULE:NAME", help="a redis_patterns.Work")
+    worker.add_argument("--url", help="the server, by default that of REDIS_URL, or redis://localhost")
+    worker.add_argument("--driver", choices=("sync", "asyncio", "trio"), help="by default what the handler is for")
+    worker.add_argument("--processes", type=int, default=1, help="how many, by default 1")
+    worker.add_argument("--parent", type=int, help=argparse.SUPPRESS)
+    tour = commands.add_parser(
         "tour",
         help="see the patterns work",
         description="Run each pattern, and show the commands it becomes, its result and its round trips. "
@@ -72,6 +85,28 @@ def _parser() -> argparse.ArgumentParser:
     tour.add_argument("--driver", choices=("sync", "asyncio", "trio"), default="sync", help="by default sync")
     tour.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="by default auto")
     return parser
+
+
+def _work(arguments: argparse.Namespace) -> int:
+    def say(line: str) -> None:
+        print(f"redis-patterns worker {os.getpid()}: {line}", file=sys.stderr, flush=True)
+
+    try:
+        work = _worker_process.found(arguments.target)
+        if arguments.processes < 1:
+            raise ConfigurationError(f"--processes must be at least 1, not {arguments.processes}")
+        if arguments.processes > 1:
+            words = [sys.executable, "-m", "redis_patterns", "worker", arguments.target, "--parent", str(os.getpid())]
+            words += ["--url", arguments.url] if arguments.url else []
+            words += ["--driver", arguments.driver] if arguments.driver else []
+            return _worker_process.supervise(words, arguments.processes, say)
+        url = arguments.url or os.environ.get("REDIS_URL") or "redis://localhost"
+        _worker_process.serve(work, url, arguments.driver, say, parent=arguments.parent)
+    except ConfigurationError as error:
+        return _fail(str(error), _MISUSED)
+    except PatternsError as error:
+        return _fail(str(error), _FAILED)
+    return 0
 
 
 def _version() -> str:

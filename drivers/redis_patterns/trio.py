@@ -283,12 +283,16 @@ class SharedConnection(Connection):
                 await self._readable()
                 self._read()
         finally:
-            self._led = False
-            if len(self.wire):
-                for other in self.wire.waiting():
-                    if other.waiter.parked is not None:
-                        other.waiter.wake()
-                        break
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Lead no more; one of those who wait does so from here on."""
+        self._led = False
+        if len(self.wire):
+            for other in self.wire.waiting():
+                if other.waiter.parked is not None:
+                    other.waiter.wake()
+                    break
 
     async def _readable(self) -> None:
         try:
@@ -410,9 +414,14 @@ class SharedConnection(Connection):
             if self._led:
                 await trio.sleep(0.01)
             else:
-                await self._readable()
-                if self._sock.fileno() >= 0:
-                    self._read()
+                # As a leader: one that was woken to lead, and has not begun, must not read beside this one.
+                self._led = True
+                try:
+                    await self._readable()
+                    if self._sock.fileno() >= 0:
+                        self._read()
+                finally:
+                    self._hand_over()
 
 
 class _Tls:

@@ -43,7 +43,12 @@ class Shift:
         self._url = url
         self._jobs = jobs
         self._body = body
-        self._options: dict[str, Any] = {"on_event": self.events.append, "until": self.over.is_set, "grace": 5, **options}
+        self._options: dict[str, Any] = {
+            "on_event": self.events.append,
+            "until": self.over.is_set,
+            "grace": 5,
+            **options,
+        }
         self._cancel: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._main, daemon=True)
         self._thread.start()

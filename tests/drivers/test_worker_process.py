@@ -1,0 +1,172 @@
+"""Real worker processes, and what they do when they are told to stop."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import tests
+from redis_patterns import ConfigurationError, Jobs, Work
+from redis_patterns.sync import Driver
+from redis_patterns.testing import Server
+
+KINDS = {"sync": ("work", "sync"), "asyncio": ("work_later", "asyncio"), "trio": ("work_later", "trio")}
+
+
+@pytest.fixture
+def redis(redis_server: Server) -> Iterator[Driver]:
+    with Driver.connect(redis_server.url) as driver:
+        yield driver
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"test-{secrets.token_hex(6)}"
+
+
+def start(*words: str, namespace: str = "", url: str = "") -> subprocess.Popen[str]:
+    path = os.pathsep.join([str(Path(tests.__path__[0]).parent), *(path for path in sys.path if path)])
+    return subprocess.Popen(
+        [sys.executable, "-m", "redis_patterns", "worker", *words],
+        env={**os.environ, "PYTHONPATH": path, "NAMESPACE": namespace, "REDIS_URL": url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def read_until(process: subprocess.Popen[str], count: int, word: str = "begin") -> None:
+    assert process.stdout is not None
+    while count:
+        line = process.stdout.readline()
+        assert line, "it has ended"
+        count -= line.startswith(word)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_process_that_is_told_to_stop(
+    redis: Driver, redis_server: Server, namespace: str, kind: str, how: signal.Signals
+) -> None:
+    """What can be done within the grace time is done, the rest given back; nothing is lost or doubled."""
+    jobs: Jobs[float] = Jobs("process", namespace=namespace)
+    name, driver = KINDS[kind]
+    # The first takes longer than the grace time, the others do not.
+    put = redis.run(jobs.enqueue_many([30.0, *[0.2] * 20]))
+    process = start(f"tests.drivers.work_target:{name}", "--driver", driver, namespace=namespace, url=redis_server.url)
+    try:
+        read_until(process, 5)
+        told = time.monotonic()
+        process.send_signal(how)
+        assert process.wait(10) == 0
+        assert time.monotonic() - told < 5
+    finally:
+        process.kill()
+        process.communicate()
+    counts = redis.run(jobs.inspect())
+    done = counts.totals["acked"]
+    assert 4 <= done <= 10
+    assert (counts.ready, counts.delayed, counts.leased, counts.dead) == (21 - done, 0, 0, 0)
+    assert counts.totals.get("lost", 0) == counts.totals.get("retried", 0) == 0
+    taken = redis.run(jobs.reserve(50, worker="w")).jobs
+    assert taken[0].id == put[0].id, "it is in its old place"
+    assert {(job.attempts, job.lost) for job in taken} == {(0, 0)}
+
+
+def test_a_second_signal_ends_it_at_once(redis: Driver, redis_server: Server, namespace: str) -> None:
+    """The job comes back when its lease ends."""
+    jobs: Jobs[float] = Jobs("process", namespace=namespace)
+    redis.run(jobs.enqueue(60.0))
+    process = start("tests.drivers.work_target:work", namespace=namespace, url=redis_server.url)
+    try:
+        read_until(process, 1)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+        process.communicate()
+    assert redis.run(jobs.inspect()).leased == 1
+
+
+def test_several_processes(redis: Driver, redis_server: Server, namespace: str) -> None:
+    """They share the jobs; one that is killed is started again; all stop together."""
+    jobs: Jobs[float] = Jobs("process", namespace=namespace)
+    process = start("tests.drivers.work_target:work", "--processes", "2", namespace=namespace, url=redis_server.url)
+    try:
+        redis.run(jobs.enqueue_many([0.01] * 20))
+        read_until(process, 20, "end")
+        ends_at = time.monotonic() + 20
+        while len(workers := redis.run(jobs.inspect()).workers) < 2:
+            assert time.monotonic() < ends_at
+            time.sleep(0.02)
+        os.kill(int(workers[0].about.split()[1].rstrip(",")), signal.SIGKILL)
+        redis.run(jobs.enqueue_many([0.01] * 20))
+        read_until(process, 20, "end")
+        # The one that was killed is known until its time is over, and there is a third.
+        while len(redis.run(jobs.inspect()).workers) < 3:
+            assert time.monotonic() < ends_at
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()  # whose processes end with it
+        _, said = process.communicate()
+    assert said.count("has stopped") >= 2
+    assert redis.run(jobs.inspect()).leased == 0
+
+
+def test_processes_end_with_their_supervisor(redis: Driver, redis_server: Server, namespace: str) -> None:
+    """When that is killed they stop, as if they had been told."""
+    jobs: Jobs[float] = Jobs("process", namespace=namespace)
+    process = start("tests.drivers.work_target:work", "--processes", "2", namespace=namespace, url=redis_server.url)
+    redis.run(jobs.enqueue_many([0.01] * 20))
+    read_until(process, 20, "end")
+    process.kill()
+    _, said = process.communicate(timeout=20)  # which waits for all who hold its streams
+    assert said.count("has stopped") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nothing"], "must be MODULE:NAME"),
+        (["tests.drivers.work_target:nope"], "cannot be imported"),
+        (["no_such_module:x"], "cannot be imported"),
+        (["tests.drivers.work_target:nothing"], "must be a redis_patterns.Work, not str"),
+        (["tests.drivers.work_target:work", "--processes", "0"], "--processes must be at least 1"),
+        (["tests.drivers.work_target:work", "--driver", "trio"], "must be a coroutine function"),
+        (["tests.drivers.work_target:work_later", "--driver", "sync"], "must not be a coroutine function"),
+    ],
+)
+def test_what_cannot_be_run(words: list[str], said: str) -> None:
+    """It says why, and ends with 2."""
+    process = start(*words, url="redis://127.0.0.1:1")
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 2, error
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_work_refuses_nonsense() -> None:
+    """When it is built."""
+    jobs: Jobs[int] = Jobs("x")
+    cases: list[tuple[Callable[[], object], str]] = [
+        (lambda: Work("x", id), "jobs must be a Jobs"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        (lambda: Work(jobs, "x"), "handler must be a function"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        (lambda: Work(jobs, id, concurrency=0), "concurrency"),
+        (lambda: Work(jobs, id, timeout=0), "timeout"),
+        (lambda: Work(jobs, id, grace=-1), "grace"),
+    ]
+    for make, said in cases:
+        with pytest.raises(ConfigurationError, match=said):
+            make()
