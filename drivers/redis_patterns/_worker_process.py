@@ -64,10 +64,10 @@ def found(target: str) -> Work[Any]:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
-        work: object = getattr(importlib.import_module(module), name)
+        work: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f"target {target!r} cannot be imported: {error}") from None
-    if not isinstance(work, Work):
+    if not issubclass(type(work), Work):
         raise ConfigurationError(f"target {target!r} must be a redis_patterns.Work, not {type(work).__name__}")
     known: Work[Any] = work
     return known
