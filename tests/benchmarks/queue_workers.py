@@ -70,7 +70,7 @@ def arq(url: str) -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker.Worker(
-        functions=[nothing],
+        functions=[worker.func(nothing, name="nothing")],
         redis_settings=connections.RedisSettings.from_dsn(url),
         max_jobs=64,
         poll_delay=0.01,
@@ -138,6 +138,19 @@ def taskiq(url: str) -> None:
     async def main() -> None:
         broker, _ = taskiq_broker(url)
         await receiver.run_receiver_task(broker, run_startup=True, max_async_tasks=64)
+
+    asyncio.run(main())
+
+
+def bullmq(url: str) -> None:
+    library: Any = optional("bullmq")
+
+    async def process(_: Any, __: str) -> None:
+        count()
+
+    async def main() -> None:
+        library.Worker("bench", process, {"connection": url, "concurrency": 64})
+        await asyncio.Event().wait()
 
     asyncio.run(main())
 

@@ -70,6 +70,16 @@ def ours_batch(url: str, count: int) -> None:
             driver.run(jobs.enqueue_many(range(start, min(count, start + 500))))
 
 
+def ours_asyncio(url: str, count: int) -> None:
+    async def main() -> None:
+        jobs: Jobs[int] = Jobs("bench")
+        async with AsyncioDriver.connect(url) as driver:
+            for number in range(count):
+                await driver.run(jobs.enqueue(number))
+
+    asyncio.run(main())
+
+
 def rq(url: str, count: int) -> None:
     library: Any = optional("rq")
     with redis.Redis.from_url(url) as client:
@@ -145,15 +155,40 @@ def taskiq(url: str, count: int) -> None:
     asyncio.run(main())
 
 
+def bullmq(url: str, count: int) -> None:
+    async def main() -> None:
+        library: Any = optional("bullmq")
+        queue = library.Queue("bench", {"connection": url})
+        for number in range(count):
+            await queue.add("job", {"number": number}, {"removeOnComplete": True})
+        await queue.close()
+
+    asyncio.run(main())
+
+
+def bullmq_batch(url: str, count: int) -> None:
+    async def main() -> None:
+        library: Any = optional("bullmq")
+        queue = library.Queue("bench", {"connection": url})
+        for start in range(0, count, 500):
+            numbers = range(start, min(count, start + 500))
+            options = {"removeOnComplete": True}
+            await queue.addBulk([{"name": "job", "data": {"number": number}, "opts": options} for number in numbers])
+        await queue.close()
+
+    asyncio.run(main())
+
+
 LIBRARIES = [
     Library("ours", ours, ours_batch, "ours"),
-    Library("ours, asyncio", ours, None, "ours_asyncio"),
+    Library("ours, asyncio", ours_asyncio, None, "ours_asyncio"),
     Library("rq", rq, rq_batch, "rq"),
     Library("arq", arq, None, "arq"),
     Library("saq", saq, None, "saq"),
     Library("dramatiq", dramatiq, None, "dramatiq"),
     Library("streaq", streaq, streaq_batch, "streaq"),
     Library("taskiq", taskiq, None, "taskiq"),
+    Library("bullmq", bullmq, bullmq_batch, "bullmq"),
 ]
 
 
