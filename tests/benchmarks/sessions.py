@@ -169,13 +169,12 @@ async def asgi_kinds(url: str, stack: AsyncExitStack) -> dict[str, tuple[Any, di
     found["ours"] = starlette(ours, None, gates), gates
     starsessions: Any = optional("starsessions")
     if starsessions is not None:
-        from starsessions.stores.redis import RedisStore
-
+        stores: Any = optional("starsessions.stores.redis")
         client = await stack.enter_async_context(redis.asyncio.Redis.from_url(url))
         gates = {"begun": asyncio.Event(), "go": asyncio.Event()}
 
         def theirs(app: Any) -> Any:
-            store = RedisStore(connection=client)
+            store = stores.RedisStore(connection=client)
             return starsessions.SessionMiddleware(
                 app, store=store, cookie_https_only=False, lifetime=86400, rolling=True
             )
