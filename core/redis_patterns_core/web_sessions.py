@@ -121,6 +121,10 @@ class WebSession(MutableMapping[str, Any]):
         changes, removed = self._changes()
         return bool(changes or removed or self._rotate or self._destroy or self._login)
 
+    @modified.setter
+    def modified(self, _: bool) -> None:
+        """Take what applications of other libraries say; what was changed is found without it."""
+
     def mark_accessed(self) -> None:
         """Note that the response depends on it, so that caches tell cookies apart."""
         self.accessed = True

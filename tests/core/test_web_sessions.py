@@ -100,6 +100,8 @@ def test_what_is_changed_inside_is_saved() -> None:
     assert stored.version == 3
     session = visit.request()
     assert (session["cart"], session.modified) == ([1, 2], False)
+    session.modified = True  # as is said to Flask's own session
+    assert not session.modified
     visit.respond(session)
     session["cart"].append(3)  # after it was saved once, as in a websocket
     visit.commit(session)
