@@ -92,7 +92,8 @@ def install_browser(session: nox.Session) -> None:
     if not may or (shutil.which("chromium") and shutil.which("chromedriver")):
         return
     for words in (["update", "-qq"], ["install", "-y", "-qq", "chromium", "chromium-driver"]):
-        session.run("apt-get", *words, external=True, silent=True, success_codes=[0, 100])
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        session.run("apt-get", *words, env=quiet, external=True, silent=True, success_codes=[0, 100])
 
 
 @nox.session(python=list(FOUND))
