@@ -11,6 +11,7 @@ It stands around the application:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
@@ -35,6 +36,8 @@ from redis_patterns_core.web_sessions import DeviceOf, WebSession, away, cookies
 __all__ = ["DECISION", "AsgiSession", "RateLimitMiddleware", "SessionMiddleware", "require_session"]
 
 T = TypeVar("T")
+
+_logger = logging.getLogger("redis_patterns")
 
 # Every framework has types of its own for the same dictionaries, and none takes another's.
 Scope: TypeAlias = Any
@@ -242,8 +245,6 @@ class SessionMiddleware:
             if error is not session.down or response.begun:
                 raise
             await _refuse(scope, receive, send, away())
-        if response.failure is not None and failed(response.failure).status == 500:
-            raise response.failure
 
 
 class _Response:
@@ -262,35 +263,41 @@ class _Response:
         self._session = session
         self._cookie = cookie
         self.begun = False
-        self.failure: PatternsError | None = None
+        self.failed = False
 
     async def send(self, message: Message) -> None:
         """Send what the application sends; nothing any more where its session could not be saved."""
+        if self.failed:
+            return
         if message["type"] in {"http.response.start", "websocket.accept", "websocket.http.response.start"}:
-            await self._save()
-            if self.failure is None:
-                self.begun = True
-                self._session.close(accepted=message["type"] == "websocket.accept")
-                message = {**message, "headers": self._headers(message.get("headers", ()))}
-        if self.failure is None:
-            await self._send(message)
+            if not await self._saved():
+                return
+            self.begun = True
+            self._session.close(accepted=message["type"] == "websocket.accept")
+            message = {**message, "headers": self._headers(message.get("headers", ()))}
+        await self._send(message)
 
     async def end(self) -> None:
         """Save what was changed in an application that has sent nothing, or after a websocket was accepted."""
-        if self.failure is None and (not self.begun or self._scope["type"] == "websocket"):
+        if not self.failed and (not self.begun or self._scope["type"] == "websocket"):
             await self._session.save()
 
-    async def _save(self) -> None:
+    async def _saved(self) -> bool:
+        """Save it, or answer that it could not be; tell which."""
         self._take_over(self._scope.get("session"))
         try:
             await self._session.save()
         except PatternsError as error:
-            self.failure, self.begun = error, True
+            self.failed, self.begun = True, True
             refusal = failed(error)
+            if refusal.status == 500:
+                # Not raised: to a server that would be a response that broke off, and it would cut the connection.
+                _logger.exception("the session was not saved")
             headers = [(name.decode(), value.decode()) for name, value in self._headers(())]
             refusal = Refusal(refusal.status, refusal.headers + headers, refusal.body)
             # The websocket's opening was received by the application already.
             await _refuse(self._scope, None, self._send, refusal)
+        return not self.failed
 
     def _take_over(self, given: Any) -> None:
         """Take what a framework has put in the session's place: another mapping, or nothing, as Litestar does."""
