@@ -253,6 +253,13 @@ class _Response:
         self.begun = True
         return self._start_response(status, self._session.headers(self._cookie, headers), exc_info)
 
+    def refuse_as_away(self, error: PatternsError) -> bool:
+        """Answer that Redis is away, if that is what an application has raised before its response began."""
+        if error is not self._session.down or self.begun:
+            return False
+        self._refuse(away(), error)
+        return True
+
     def _refuse(self, refusal: Refusal, error: PatternsError) -> Any:
         self.begun = True
         headers = self._session.headers(self._cookie, refusal.headers)
@@ -284,7 +291,12 @@ class _Body:
     def __next__(self) -> bytes:
         if self._instead is None:
             if self._response.refused is None:
-                chunk = next(self._chunks)
+                try:
+                    chunk = next(self._chunks)
+                except _DOWN as error:
+                    # An application that is a generator looks at its session only now.
+                    if not self._response.refuse_as_away(error):
+                        raise
                 if self._response.refused is None:
                     return chunk
             self._instead = iter(self._response.refused)

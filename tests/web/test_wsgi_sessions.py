@@ -110,6 +110,9 @@ def test_redis_away(redis: Driver) -> None:
     assert (status, "set-cookie" in headers) == ("503 Service Unavailable", False)
     assert b"Sessions are away" in body
     assert ask(SessionMiddleware(looks, Down()), cookie, REQUEST_METHOD="HEAD")[2] == b""
+    late = SessionMiddleware(doing(lambda session: session.user, late=True), Down())
+    status, headers, body = ask(late, cookie)
+    assert (status, b"Sessions are away" in body, "set-cookie" in headers) == ("503 Service Unavailable", True, False)
 
     def hides(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:

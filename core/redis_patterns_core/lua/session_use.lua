@@ -3,14 +3,14 @@
 --
 -- Fields of the hash: c when it was created, t when it was last accessed, r when its secret was made (milliseconds since
 -- the epoch), u its user or '', k the hash of its secret, p that of the one before, g until when that one is good (not
--- there until the new one was seen), s that of one that is good no more, v how often it was changed, d its device, .NAME what it
--- holds. Without c but with m: it was left for another session, and this was the hash of its secret.
+-- there until the new one was seen), s that of one that is good no more, v how often it was changed, d its device, .NAME
+-- what it holds. Without c but with m: it was left for another session, and this was the hash of its secret.
 --
 -- KEYS[1]  hash: the session
 -- KEYS[2]  sorted set: its user's sessions, by when they end (milliseconds since the epoch)
--- ARGV     the hash of the secret that was shown, or '' by who has read it before, the session's member in KEYS[2], for how long it lives without an access
---          and at all, how often an access is noted, for how long a replaced secret stays good (all milliseconds), 1 to
---          read it, the version it must have or '', the hash of a new secret or '', 1 where the old one stays good for a
+-- ARGV     the hash of the secret that was shown, or '' by who has read it before, the session's member in KEYS[2], for
+--          how long it lives without an access and at all, how often an access is noted, for how long a replaced secret
+--          stays good (all milliseconds), 1 to read it, the version it must have or '', the hash of a new secret or '', 1 where the old one stays good for a
 --          while, how many fields are set, their names and values, the names of those that are removed
 -- Reply    {0} there is none; {2} the secret was replaced lately; {3} it has another version;
 --          {1, now, when it ends unless it is accessed, version, 1 where it has the new secret, its fields where wanted}
