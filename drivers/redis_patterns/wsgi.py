@@ -291,6 +291,7 @@ class _Body:
     def __next__(self) -> bytes:
         if self._instead is None:
             if self._response.refused is None:
+                chunk = b""
                 try:
                     chunk = next(self._chunks)
                 except _DOWN as error:
