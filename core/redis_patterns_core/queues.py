@@ -28,6 +28,7 @@ from redis_patterns_core.codec import Codec, Json
 from redis_patterns_core.errors import ConfigurationError, DecodeError, QueueFull
 from redis_patterns_core.flow import Call, Defer, Now, Steps, flow
 from redis_patterns_core.keys import key
+from redis_patterns_core.periods import moment
 from redis_patterns_core.plan import Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
@@ -581,9 +582,7 @@ def due(delay: Duration | None, at: datetime | None) -> tuple[Literal["delay", "
         return "delay", 0 if delay is None else validate.milliseconds("delay", delay, least=0)
     if delay is not None:
         raise ConfigurationError("delay and at must not both be given")
-    if not isinstance(at, datetime) or at.tzinfo is None:
-        raise ConfigurationError(f"at must be a datetime with a time zone, not {at!r}")
-    return "at", math.ceil(at.timestamp() * 1000)
+    return "at", math.ceil(moment("at", at).timestamp() * 1000)
 
 
 def _word(queue: Queue[Any]) -> str:

@@ -1,0 +1,162 @@
+"""Periods: how time is divided into days, weeks, months or equal steps, one after another, each with its own start.
+
+    >>> DAY.start(datetime(2026, 11, 28, 15, tzinfo=UTC))
+    datetime.datetime(2026, 11, 28, 0, 0, tzinfo=datetime.timezone.utc)
+    >>> WEEK.label(DAY.start(datetime(2026, 11, 28, 15, tzinfo=UTC)))
+    '2026-W48'
+
+Starts are moments in UTC. A calendar's period in a zone begins with its first moment there: a day that has no midnight,
+as clocks go forward then, begins at one o'clock, and one of 25 hours has one start.
+
+Source: ISO 8601 for weeks, which begin on Mondays, and whose year is that of their Thursday.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Literal, TypeAlias
+
+from redis_patterns_core import validate
+from redis_patterns_core.errors import ConfigurationError
+from redis_patterns_core.validate import Duration
+
+__all__ = ["DAY", "HOUR", "MINUTE", "MONTH", "WEEK", "Calendar", "Every", "Period", "moment", "starts", "utc_now"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MINUTE = timedelta(minutes=1)
+_UNITS = ("day", "week", "month")
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """Equal steps, counted from the beginning of 1970 in UTC.
+
+    Parameters:
+        step: how long each is: whole seconds, or a timedelta of such, 1 or more.
+
+    Raises:
+        ConfigurationError: a step that is not allowed.
+    """
+
+    step: Duration = field(compare=False)
+    shortest: timedelta = field(init=False, repr=False)
+    """How long one is at the least."""
+    name: str = field(init=False, repr=False, compare=False)
+    """What keys call it, such as ``60s``."""
+
+    def __post_init__(self) -> None:
+        milliseconds = validate.milliseconds("step", self.step, least=1000)
+        if milliseconds % 1000:
+            raise ConfigurationError(f"step must be whole seconds, not {self.step!r}")
+        object.__setattr__(self, "shortest", timedelta(milliseconds=milliseconds))
+        object.__setattr__(self, "name", f"{milliseconds // 1000}s")
+
+    def start(self, at: datetime) -> datetime:
+        """Give the start of the one that holds a moment."""
+        return _EPOCH + (moment("at", at) - _EPOCH) // self.shortest * self.shortest
+
+    def following(self, start: datetime) -> datetime:
+        """Give the start of the next one."""
+        return start + self.shortest
+
+    def label(self, start: datetime) -> str:
+        """Give its name: ``2026-11-28T14:05``, with seconds where the steps are no whole minutes."""
+        whole_minutes = not self.shortest % _MINUTE
+        return start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M" if whole_minutes else "%Y-%m-%dT%H:%M:%S")
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Days, ISO weeks or months, as the clocks of a zone show them.
+
+    Parameters:
+        unit: which.
+        zone: such as ``ZoneInfo("Europe/Berlin")``.
+
+    Raises:
+        ConfigurationError: a unit that is none of these, or something else than a zone.
+    """
+
+    unit: Literal["day", "week", "month"]
+    zone: tzinfo = UTC
+
+    def __post_init__(self) -> None:
+        if self.unit not in _UNITS:
+            raise ConfigurationError(f"unit must be one of {', '.join(_UNITS)}, not {self.unit!r}")
+        if not isinstance(self.zone, tzinfo):
+            raise ConfigurationError(f"zone must be a tzinfo, such as a ZoneInfo, not {self.zone!r}")
+
+    @property
+    def name(self) -> str:
+        """What keys call it: ``day``, ``week`` or ``month``."""
+        return self.unit
+
+    @property
+    def shortest(self) -> timedelta:
+        """How long one is at the least, where clocks go forward by up to a day."""
+        return timedelta(days={"day": 1, "week": 7, "month": 28}[self.unit] - 1)
+
+    def start(self, at: datetime) -> datetime:
+        """Give the start of the one that holds a moment."""
+        return self._midnight(self._first_day(moment("at", at).astimezone(self.zone).date()))
+
+    def following(self, start: datetime) -> datetime:
+        """Give the start of the next one."""
+        first = self._first_day(start.astimezone(self.zone).date())
+        if self.unit == "month":
+            beyond = first + timedelta(days=31)
+            return self._midnight(beyond.replace(day=1))
+        return self._midnight(first + timedelta(days=7 if self.unit == "week" else 1))
+
+    def label(self, start: datetime) -> str:
+        """Give its name: ``2026-11-28``, ``2026-W48``, ``2026-11``."""
+        day = start.astimezone(self.zone).date()
+        if self.unit == "week":
+            year, week, _ = day.isocalendar()
+            return f"{year}-W{week:02d}"
+        return day.isoformat() if self.unit == "day" else f"{day.year:04d}-{day.month:02d}"
+
+    def _first_day(self, day: date) -> date:
+        if self.unit == "week":
+            return day - timedelta(days=day.weekday())
+        return day.replace(day=1) if self.unit == "month" else day
+
+    def _midnight(self, day: date) -> datetime:
+        # A midnight that does not exist is read with the offset before it (PEP 495): the moment when clocks go forward.
+        return datetime(day.year, day.month, day.day, tzinfo=self.zone).astimezone(UTC)
+
+
+Period: TypeAlias = Every | Calendar
+"""Either of them."""
+
+MINUTE = Every(60)
+HOUR = Every(3600)
+DAY = Calendar("day")
+WEEK = Calendar("week")
+MONTH = Calendar("month")
+
+
+def starts(period: Period, first: datetime, until: datetime) -> Iterator[datetime]:
+    """Give the starts of all periods that begin before `until`, from the one that holds `first` on."""
+    start = period.start(first)
+    while start < until:
+        yield start
+        start = period.following(start)
+
+
+def moment(argument: str, value: datetime) -> datetime:
+    """Check a moment, and give it in UTC.
+
+    Raises:
+        ConfigurationError: no datetime, or one without a time zone.
+    """
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise ConfigurationError(f"{argument} must be a datetime with a time zone, not {value!r}")
+    return value.astimezone(UTC)
+
+
+def utc_now() -> datetime:
+    """Give the time by this machine's clock: what patterns call a moment's period by, unless they are given another."""
+    return datetime.now(UTC)
