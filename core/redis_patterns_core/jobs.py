@@ -67,6 +67,7 @@ _PAUSE = Script.load("jobs_pause")
 _PURGE = Script.load("jobs_purge")
 _INSPECT = Script.load("jobs_inspect")
 _LOOK = Script.load("jobs_look")
+_WAKE = Script.load("jobs_wake")
 
 JobState: TypeAlias = Literal["ready", "delayed", "leased", "dead", "done"]
 Holding: TypeAlias = Literal["held", "lost", "cancelled"]
@@ -559,8 +560,7 @@ class Jobs(Generic[T]):
 
     def wake(self) -> Plan[None]:
         """Wake one of those who wait for work; who was woken and has no room passes it on so. One round trip."""
-        command = Command(("RPUSH", self._key("wake"), 1))
-        return Plan("jobs.wake", (command,), lambda _: None, Effect.IDEMPOTENT)
+        return Plan("jobs.wake", (_WAKE((self._key("wake"),)),), lambda _: None, Effect.IDEMPOTENT)
 
     # Results
 
