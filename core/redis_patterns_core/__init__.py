@@ -42,12 +42,11 @@ from redis_patterns_core.http import (
     Rule,
     rate_limit_headers,
 )
-from redis_patterns_core.jobs import (
+from redis_patterns_core.job_records import (
     Counts,
     Enqueued,
     GiveUp,
     Job,
-    Jobs,
     JobState,
     KnownJob,
     RetryLater,
@@ -55,14 +54,16 @@ from redis_patterns_core.jobs import (
     TakenJobs,
     WorkerInfo,
 )
+from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.keys import escape_glob
 from redis_patterns_core.leaderboards import Entry, Leaderboard
 from redis_patterns_core.leases import Held, Holder, Leasable, Lease, Occupancy, new_token
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.multi_locks import MultiLock
+from redis_patterns_core.ordered_queues import DelayedQueue, PriorityQueue
 from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script, batch
 from redis_patterns_core.queued_locks import FairLock, ReadLock, ReadWriteLock, ReentrantLock, WriteLock
-from redis_patterns_core.queues import EMPTY, DelayedQueue, Empty, FailedItem, FifoQueue, PriorityQueue, Queue
+from redis_patterns_core.queues import EMPTY, Empty, FailedItem, FifoQueue, Queue
 from redis_patterns_core.rate_limits import Limit, Limiter
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Backoff

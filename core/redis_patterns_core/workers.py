@@ -13,7 +13,8 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from redis_patterns_core import validate
 from redis_patterns_core.errors import ConfigurationError, EncodeError
-from redis_patterns_core.jobs import GiveUp, Holding, Job, Jobs, RetryLater, Settlement, TakenJobs
+from redis_patterns_core.job_records import GiveUp, Holding, Job, RetryLater, Settlement, TakenJobs
+from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.plan import Plan, batch
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.value import value

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from redis_patterns_core.errors import CommandFailed, OutcomeUnknown, PatternsError, Unreachable
-from redis_patterns_core.jobs import Job
+from redis_patterns_core.job_records import Job
 from redis_patterns_core.workers import SLICE, Worker
 
 __all__ = ["ThreadWork"]

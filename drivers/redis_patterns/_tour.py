@@ -20,7 +20,8 @@ from redis_patterns_core.cache_entries import MISS
 from redis_patterns_core.cluster import keys_of
 from redis_patterns_core.errors import CommandFailed, PatternsError
 from redis_patterns_core.flow import Call, Defer, Flow, Steps, flow
-from redis_patterns_core.jobs import Job, Jobs
+from redis_patterns_core.job_records import Job
+from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.keys import key
 from redis_patterns_core.leaderboards import Entry, Leaderboard
 from redis_patterns_core.leases import Lease

@@ -56,7 +56,8 @@ from redis_patterns_core.errors import (
     Unreachable,
 )
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within
-from redis_patterns_core.jobs import Job, Jobs
+from redis_patterns_core.job_records import Job
+from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.leases import Held, Leasable, Lease, campaign
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Command, Plan
