@@ -74,7 +74,7 @@ from redis_patterns_core.tracing import Instrument, Outcome, Subject
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.web_sessions import WebSession
 from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
-from redis_patterns_core.workers import OnWork, Work, WorkEvent
+from redis_patterns_core.work import AnyWork, BatchWork, Middleware, OnWork, Work, WorkEvent
 from redis_patterns_core.write_behind import Write, WriteBehind
 
 __all__ = [
@@ -84,8 +84,10 @@ __all__ = [
     "SUPERSEDED",
     "AllOf",
     "Alongside",
+    "AnyWork",
     "Argument",
     "Backoff",
+    "BatchWork",
     "Bytes",
     "Cache",
     "CacheEvent",
@@ -141,6 +143,7 @@ __all__ = [
     "LockLost",
     "LockNotAcquired",
     "LoginRevoked",
+    "Middleware",
     "Miss",
     "MultiLock",
     "Now",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Generic, Literal, TypeAlias, TypeVar, get_args
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from redis_patterns_core import replies, validate
 from redis_patterns_core.codec import Codec
@@ -37,7 +37,13 @@ T = TypeVar("T")
 JobState: TypeAlias = Literal["ready", "delayed", "leased", "dead", "done"]
 Holding: TypeAlias = Literal["held", "lost", "cancelled"]
 
-_STATES: tuple[JobState, ...] = get_args(JobState)
+_STATES: dict[Reply, JobState] = {
+    b"ready": "ready",
+    b"delayed": "delayed",
+    b"leased": "leased",
+    b"dead": "dead",
+    b"done": "done",
+}
 _LONGEST_ERROR = 4000
 
 
@@ -269,7 +275,7 @@ def read_counts(reply: Reply) -> Counts:
 def read_known(reply: Reply, codec: Codec[T]) -> KnownJob[T]:
     """Read one item of the answer of jobs_look."""
     id, state, since, record, payload, error, progress = replies.array(reply, 7)
-    where = next((name for name in _STATES if name.encode() == state), None)
+    where = _STATES.get(state)
     known = replies.text(record).split("|", 7) if record else ["0"] * 8
     if len(known) != 8 or not isinstance(payload, bytes):
         raise DecodeError("expected what is known of a job, got something else")

@@ -41,7 +41,7 @@ from tests.simulation.cases import (
     slots_setup,
 )
 from tests.simulation.job_bugs import JOB_BUGS
-from tests.simulation.job_cases import JOB_CASES, jobs_setup
+from tests.simulation.job_cases import JOB_CASES, LAGGING, jobs_setup
 from tests.simulation.lease_bugs import LEASE_BUGS
 from tests.simulation.lease_cases import LEASE_CASES, fair_setup
 from tests.simulation.session_bugs import SESSION_BUGS
@@ -347,6 +347,15 @@ def test_a_lagging_replica_loses_acknowledged_counts() -> None:
     setup: Setup = board_setup(lambda _: BOARD.increment("all"), BOARD)
     with pytest.raises(Violation, match="lost or doubled"):
         simulate(setup, runs=50, faults=Faults(fail_over=0.05))
+
+
+def test_jobs_bear_a_lagging_replica() -> None:
+    """What was put or told last may be gone; each job is in one place all the same, and no count is wrong."""
+    faults = Faults(fail_over=0.03, lose_reply=0.03, crash=0.005, flush_scripts=0.01)
+    report = simulate(LAGGING, runs=40, steps=300, faults=faults)
+    assert report.faults["fail_over"] > 30
+    with pytest.raises(Violation, match=r"is lost|is not noted|was given again|with a fence that had been"):
+        simulate(JOB_CASES["jobs"], runs=40, steps=300, faults=faults, shorten=False)
 
 
 @pytest.mark.parametrize("wrong", [{"crash": -0.1}, {"crash": 0.6, "cancel": 0.6}, {"lose_reply": float("nan")}])

@@ -10,6 +10,7 @@ import redis_patterns.sync
 import redis_patterns.trio
 from redis_patterns import (
     AllOf,
+    BatchWork,
     Cache,
     Call,
     ConcurrencyLimit,
@@ -36,6 +37,7 @@ from redis_patterns import (
     Superseded,
     Text,
     TokenBucket,
+    Work,
     Write,
     WriteBehind,
     batch,
@@ -191,7 +193,20 @@ def queues(redis: redis_patterns.sync.Driver, later: redis_patterns.asyncio.Driv
     def other(job: Job[str]) -> str:
         return job.payload
 
+    def handle_batch(jobs: list[Job[int]]) -> None:
+        del jobs
+
+    def consume(item: int) -> None:
+        del item
+
     redis.work(jobs, handle)
+    redis.work(Work(jobs, handle, timeout=5), BatchWork(jobs, handle_batch, size=5), concurrency=5)
+    assert_type(Work(jobs, handle), Work[int])
+    Work(jobs, handle_batch)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    BatchWork(jobs, handle)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Work(jobs, other)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(redis.consume(FifoQueue[int]("x"), consume), int)
+    redis.consume(FifoQueue[str]("x"), consume)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     redis.work(jobs, other)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     jobs.enqueue("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
