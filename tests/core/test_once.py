@@ -608,10 +608,11 @@ def test_ids_tokens_and_results_are_not_shown(server: Server) -> None:
         ({"namespace": 5}, "namespace"),
     ],
 )
-def test_a_pattern_refuses_nonsense(wrong: dict[str, Any], argument: str) -> None:
+def test_a_pattern_refuses_nonsense(wrong: Any, argument: str) -> None:
     """When it is built, by an error that names the argument."""
+    options: dict[str, Any] = {"name": "x", **wrong}
     with pytest.raises(ConfigurationError, match=argument):
-        Once(**{"name": "x", **wrong})
+        Once(**options)
 
 
 @pytest.mark.parametrize(

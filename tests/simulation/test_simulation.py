@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from redis_patterns import Call, Command, ConfigurationError, Effect, Plan, Sleep, Steps, flow
+from redis_patterns import Call, Command, ConfigurationError, Effect, Once, Plan, Sleep, Steps, flow
 from redis_patterns.testing.simulation import SOME, Faults, Setup, Violation, World, explore, replay, simulate
 from tests.simulation.behind_bugs import BEHIND_BUGS
 from tests.simulation.behind_cases import BEHIND_CASES, behind_setup
@@ -44,6 +44,8 @@ from tests.simulation.job_bugs import JOB_BUGS
 from tests.simulation.job_cases import JOB_CASES, jobs_setup
 from tests.simulation.lease_bugs import LEASE_BUGS
 from tests.simulation.lease_cases import LEASE_CASES, fair_setup
+from tests.simulation.once_bugs import ONCE_BUGS
+from tests.simulation.once_cases import AGAIN, ONCE_CASES, REFUSE, once_setup
 from tests.simulation.session_bugs import SESSION_BUGS
 from tests.simulation.session_cases import SESSION_CASES, session_setup
 
@@ -64,8 +66,9 @@ CASES = {
     **BEHIND_CASES,
     **SESSION_CASES,
     **JOB_CASES,
+    **ONCE_CASES,
 }
-PLANTED = [*BUGS, *LEASE_BUGS, *CACHE_BUGS, *BEHIND_BUGS, *SESSION_BUGS, *JOB_BUGS]
+PLANTED = [*BUGS, *LEASE_BUGS, *CACHE_BUGS, *BEHIND_BUGS, *SESSION_BUGS, *JOB_BUGS, *ONCE_BUGS]
 FOUND: list[str] = []
 
 
@@ -167,6 +170,15 @@ def test_a_job_in_all_orders() -> None:
     setup = jobs_setup(producers=1, puts=1, workers=2, turns=2, steady=True)
     report = explore(setup, steps=24, faults=("crash", "lose_reply"), most_schedules=3000)
     assert report.schedules == 3000
+
+
+@pytest.mark.parametrize("once", [AGAIN, REFUSE], ids=["again", "refuse"])
+def test_once_in_all_orders(once: Once[int]) -> None:
+    """Two who want one thing done: every order, and a kill, a cancellation, a lost answer or an expiry anywhere."""
+    setup = once_setup(once, clients=2, rounds=1, ids="a", slow=False)
+    report = explore(setup, faults=("crash", "cancel", "lose_reply", "expire"))
+    FOUND.append(f"once, {once.after_crash}: {report.schedules:,} orders, all of them")
+    assert report.schedules == 400
 
 
 def test_counts_in_all_orders() -> None:
