@@ -174,21 +174,21 @@ def sections(namespace: str) -> list[Section]:
             "Once: done one time for each id, whoever asks again",
             [
                 Step(
-                    'charges.run("order-1", "{} EUR paid".format, 5)',
-                    charges.run("order-1", "{} EUR paid".format, 5),
+                    'charges.run("order-1", str.format, "{} EUR paid", 5)',
+                    charges.run("order-1", str.format, "{} EUR paid", 5),
                     _is("5 EUR paid"),
                     keys=(charges.key("order-1"),),
                 ),
                 Step(
-                    'charges.run("order-1", "{} EUR paid".format, 5)',
-                    charges.run("order-1", "{} EUR paid".format, 5),
+                    'charges.run("order-1", str.format, "{} EUR paid", 5)',
+                    charges.run("order-1", str.format, "{} EUR paid", 5),
                     _is("5 EUR paid"),
                 ),
                 Step(
                     'charges.claim("order-2", "t")', charges.claim("order-2", "t"), lambda got: got.state == "claimed"
                 ),
                 Step('charges.look("order-2")', charges.look("order-2"), lambda got: got.state == "running"),
-                Step('charges.abandon("order-2", "t")', charges.abandon("order-2", "t"), _is(True)),
+                Step('charges.abandon("order-2", "t")', charges.abandon("order-2", "t"), lambda got: got),
             ],
             {"charges": charges},
         ),
