@@ -69,6 +69,7 @@ def test_every_pattern_of_the_readme_has_a_page() -> None:
         "Leaderboard",
         "Lock",
         "MultiLock",
+        "Once",
         "Sessions",
         "TokenBucket",
         "WriteBehind",

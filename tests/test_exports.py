@@ -53,6 +53,7 @@ def test_a_module_says_what_it_offers(name: str) -> None:
     [
         lambda: redis_patterns.Cache[int]("x", ttl=1),
         lambda: redis_patterns.WriteBehind[int]("x", ttl=1),
+        lambda: redis_patterns.Once[int]("x"),
         lambda: redis_patterns.FifoQueue[int]("x"),
         lambda: redis_patterns.PriorityQueue[int]("x"),
         lambda: redis_patterns.DelayedQueue[int]("x"),

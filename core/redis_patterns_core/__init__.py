@@ -17,6 +17,7 @@ from redis_patterns_core.errors import (
     DecodeError,
     DriverClosed,
     EncodeError,
+    IdReused,
     JobFailed,
     LockLost,
     LockNotAcquired,
@@ -27,8 +28,10 @@ from redis_patterns_core.errors import (
     RateLimited,
     SessionChanged,
     SessionGone,
+    StillRunning,
     TooManySessions,
     Unreachable,
+    Unsettled,
     WritesPending,
 )
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within, flow
@@ -60,6 +63,7 @@ from redis_patterns_core.leaderboards import Entry, Leaderboard
 from redis_patterns_core.leases import Held, Holder, Leasable, Lease, Occupancy, new_token
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.multi_locks import MultiLock
+from redis_patterns_core.once import Claim, ClaimState, Once
 from redis_patterns_core.ordered_queues import DelayedQueue, PriorityQueue
 from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script, batch
 from redis_patterns_core.queued_locks import FairLock, ReadLock, ReadWriteLock, ReentrantLock, WriteLock
@@ -92,6 +96,8 @@ __all__ = [
     "Cache",
     "CacheEvent",
     "Call",
+    "Claim",
+    "ClaimState",
     "ClientAddress",
     "Codec",
     "Command",
@@ -125,6 +131,7 @@ __all__ = [
     "HeaderKey",
     "Held",
     "Holder",
+    "IdReused",
     "Instrument",
     "Job",
     "JobFailed",
@@ -149,6 +156,7 @@ __all__ = [
     "Now",
     "Occupancy",
     "OnWork",
+    "Once",
     "Outcome",
     "OutcomeUnknown",
     "PatternsError",
@@ -182,6 +190,7 @@ __all__ = [
     "Spawn",
     "Step",
     "Steps",
+    "StillRunning",
     "Subject",
     "Superseded",
     "Taken",
@@ -190,6 +199,7 @@ __all__ = [
     "TokenBucket",
     "TooManySessions",
     "Unreachable",
+    "Unsettled",
     "WebSession",
     "Within",
     "Work",

@@ -6,6 +6,9 @@
     ├── DecodeError (ValueError)            stored bytes, or a reply, that cannot be read
     ├── LockNotAcquired (TimeoutError)      the lock was not free within the wait
     ├── LockLost (RuntimeError)             the lock ran out, or somebody took it, while it was held
+    ├── StillRunning (TimeoutError)         somebody else is doing it, and was not done within the wait
+    ├── Unsettled (RuntimeError)            it was begun, and nobody knows whether it was done
+    ├── IdReused (ValueError)               the id was used before, for something else
     ├── RateLimited (RuntimeError)          a limit refused, and its decision says for how long
     ├── WritesPending (RuntimeError)        too many writes wait to be saved, and nothing was written
     ├── QueueFull (RuntimeError)            a queue has as many items as are allowed
@@ -38,6 +41,7 @@ __all__ = [
     "DecodeError",
     "DriverClosed",
     "EncodeError",
+    "IdReused",
     "JobFailed",
     "LockLost",
     "LockNotAcquired",
@@ -48,8 +52,10 @@ __all__ = [
     "RateLimited",
     "SessionChanged",
     "SessionGone",
+    "StillRunning",
     "TooManySessions",
     "Unreachable",
+    "Unsettled",
     "WritesPending",
 ]
 
@@ -76,6 +82,18 @@ class LockNotAcquired(PatternsError, TimeoutError):
 
 class LockLost(PatternsError, RuntimeError):
     """The lock ran out, or was taken over, while the caller believed to hold it."""
+
+
+class StillRunning(PatternsError, TimeoutError):
+    """Somebody else is doing it, and was not done within the wait: ask again later."""
+
+
+class Unsettled(PatternsError, RuntimeError):
+    """It was begun by somebody who has died since, or could not tell: nobody knows whether it was done."""
+
+
+class IdReused(PatternsError, ValueError):
+    """The id was used before, for something else: whoever made it has made a mistake."""
 
 
 class RateLimited(PatternsError, RuntimeError):

@@ -26,6 +26,7 @@ from redis_patterns_core.keys import key
 from redis_patterns_core.leaderboards import Entry, Leaderboard
 from redis_patterns_core.leases import Lease
 from redis_patterns_core.locks import Lock
+from redis_patterns_core.once import Once
 from redis_patterns_core.plan import Command, Effect, Plan, batch
 from redis_patterns_core.queued_locks import ReadWriteLock
 from redis_patterns_core.queues import FifoQueue
@@ -91,6 +92,7 @@ def sections(namespace: str) -> list[Section]:
     # Known beforehand, as the step that asks for it names its token.
     job = Job("welcome", {"to": "ann"}, "t", 1, 0, 0, 0.0, 0)
     job_keys = tuple(str(key) for key in keys_of(jobs.reserve(1, worker="w").commands[0]))
+    charges: Once[str] = Once("charges", namespace=namespace)
     mails: FifoQueue[str] = FifoQueue("mails", namespace=namespace)
     weekly = Leaderboard("weekly", namespace=namespace)
     limiter = TokenBucket("api", capacity=2, refill_rate=0.1, namespace=namespace)
@@ -168,6 +170,28 @@ def sections(namespace: str) -> list[Section]:
                 Step("jobs.settle(jobs.ack(job))", jobs.settle(jobs.ack(job)), _is([True])),
             ],
             {"jobs": jobs, "job": job},
+        ),
+        Section(
+            "Once: done one time for each id, whoever asks again",
+            [
+                Step(
+                    'charges.run("order-1", str.format, "{} EUR paid", 5)',
+                    charges.run("order-1", str.format, "{} EUR paid", 5),
+                    _is("5 EUR paid"),
+                    keys=(charges.key("order-1"),),
+                ),
+                Step(
+                    'charges.run("order-1", str.format, "{} EUR paid", 5)',
+                    charges.run("order-1", str.format, "{} EUR paid", 5),
+                    _is("5 EUR paid"),
+                ),
+                Step(
+                    'charges.claim("order-2", "t")', charges.claim("order-2", "t"), lambda got: got.state == "claimed"
+                ),
+                Step('charges.look("order-2")', charges.look("order-2"), lambda got: got.state == "running"),
+                Step('charges.abandon("order-2", "t")', charges.abandon("order-2", "t"), lambda got: got),
+            ],
+            {"charges": charges},
         ),
         Section(
             "FifoQueue: first in, first out, at most once",

@@ -13,6 +13,7 @@ from redis_patterns import (
     BatchWork,
     Cache,
     Call,
+    Claim,
     ConcurrencyLimit,
     Decision,
     Device,
@@ -30,6 +31,7 @@ from redis_patterns import (
     Lock,
     Miss,
     Now,
+    Once,
     Plan,
     Session,
     Sessions,
@@ -213,6 +215,36 @@ def queues(redis: redis_patterns.sync.Driver, later: redis_patterns.asyncio.Driv
     async def main() -> None:
         await later.work(jobs, handle_later)
         await later.work(jobs, handle)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    del main
+
+
+def charging(redis: redis_patterns.sync.Driver, later: redis_patterns.asyncio.Driver) -> None:
+    charges: Once[int] = Once("charges")
+
+    def charge(order: str, amount: int) -> int:
+        return len(order) * amount
+
+    async def charge_later(order: str) -> int:
+        return len(order)
+
+    def charge_as_flow(order: str) -> Flow[int]:
+        return charges.run(order, len_of, order)
+
+    assert_type(redis.run(charges.run("1", charge, "x", 5, wait=1, fingerprint=b"")), int)
+    assert_type(charges.run("1", charge_later, "x"), Flow[int])
+    assert_type(charges.run("1", charge_as_flow, "x"), Flow[int])
+    assert_type(charges.claim("1"), Plan[Claim[int]])
+    assert_type(redis.run(charges.complete("1", "t", 5)).result, int | None)
+    assert_type(batch(charges.look("1"), charges.forget("1")), Plan[tuple[Claim[int], bool]])
+    charges.run("1", charge, "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    charges.run("1", charge, "x", "y")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    charges.run("1", plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    charges.run("1", str, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    charges.complete("1", "t", "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    async def main() -> None:
+        assert_type(await later.run(charges.run("1", charge_later, "x")), int)
 
     del main
 
