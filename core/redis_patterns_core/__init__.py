@@ -11,6 +11,7 @@ from redis_patterns_core.codec import Bytes, Codec, Compressed, Json, SignedPick
 from redis_patterns_core.cookies import Cookie
 from redis_patterns_core.decisions import Decision, Taken
 from redis_patterns_core.errors import (
+    BoardRefused,
     CommandFailed,
     ConfigurationError,
     DeadlineExceeded,
@@ -56,10 +57,12 @@ from redis_patterns_core.jobs import (
     WorkerInfo,
 )
 from redis_patterns_core.keys import escape_glob
-from redis_patterns_core.leaderboards import Entry, Leaderboard
+from redis_patterns_core.leaderboards import Leaderboard
 from redis_patterns_core.leases import Held, Holder, Leasable, Lease, Occupancy, new_token
 from redis_patterns_core.locks import Lock
+from redis_patterns_core.member_data import MemberData
 from redis_patterns_core.multi_locks import MultiLock
+from redis_patterns_core.periods import DAY, HOUR, MINUTE, MONTH, WEEK, Calendar, Every, Period
 from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script, batch
 from redis_patterns_core.queued_locks import FairLock, ReadLock, ReadWriteLock, ReentrantLock, WriteLock
 from redis_patterns_core.queues import EMPTY, DelayedQueue, Empty, FailedItem, FifoQueue, PriorityQueue, Queue
@@ -69,6 +72,7 @@ from redis_patterns_core.retry import Backoff
 from redis_patterns_core.semaphores import Semaphore
 from redis_patterns_core.sessions import SUPERSEDED, Device, Session, Sessions, Superseded
 from redis_patterns_core.slots import ConcurrencyLimit, Slot
+from redis_patterns_core.standings import Entry, Page, ScoreChange
 from redis_patterns_core.tracing import Instrument, Outcome, Subject
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.web_sessions import WebSession
@@ -77,17 +81,24 @@ from redis_patterns_core.workers import OnWork, Work, WorkEvent
 from redis_patterns_core.write_behind import Write, WriteBehind
 
 __all__ = [
+    "DAY",
     "EMPTY",
     "GCRA",
+    "HOUR",
+    "MINUTE",
     "MISS",
+    "MONTH",
     "SUPERSEDED",
+    "WEEK",
     "AllOf",
     "Alongside",
     "Argument",
     "Backoff",
+    "BoardRefused",
     "Bytes",
     "Cache",
     "CacheEvent",
+    "Calendar",
     "Call",
     "ClientAddress",
     "Codec",
@@ -112,6 +123,7 @@ __all__ = [
     "Enqueued",
     "Entry",
     "ErrorReply",
+    "Every",
     "FailedItem",
     "FairLock",
     "FifoQueue",
@@ -140,6 +152,7 @@ __all__ = [
     "LockLost",
     "LockNotAcquired",
     "LoginRevoked",
+    "MemberData",
     "Miss",
     "MultiLock",
     "Now",
@@ -147,7 +160,9 @@ __all__ = [
     "OnWork",
     "Outcome",
     "OutcomeUnknown",
+    "Page",
     "PatternsError",
+    "Period",
     "Plan",
     "PriorityQueue",
     "Queue",
@@ -162,6 +177,7 @@ __all__ = [
     "Request",
     "RetryLater",
     "Rule",
+    "ScoreChange",
     "Script",
     "Semaphore",
     "Session",

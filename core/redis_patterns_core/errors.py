@@ -10,6 +10,7 @@
     ├── WritesPending (RuntimeError)        too many writes wait to be saved, and nothing was written
     ├── QueueFull (RuntimeError)            a queue has as many items as are allowed
     ├── JobFailed (RuntimeError)            a job whose result was asked for is dead
+    ├── BoardRefused (RuntimeError)         a leaderboard could not take a write, and nothing was written
     ├── SessionGone (LookupError)           the session has ended
     ├── SessionChanged (RuntimeError)       somebody has changed the session since it was read
     ├── TooManySessions (RuntimeError)      the user has as many sessions as are allowed
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from redis_patterns_core.decisions import Decision
 
 __all__ = [
+    "BoardRefused",
     "CommandFailed",
     "ConfigurationError",
     "DeadlineExceeded",
@@ -118,6 +120,10 @@ class JobFailed(PatternsError, RuntimeError):
 
     def __str__(self) -> str:
         return f"the job {self.id!r} is dead: {self.error}"
+
+
+class BoardRefused(PatternsError, RuntimeError):
+    """A leaderboard could not take a write, for the reason that the message gives; nothing was written."""
 
 
 class SessionGone(PatternsError, LookupError):
