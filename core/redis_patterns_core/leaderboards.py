@@ -169,7 +169,7 @@ class Leaderboard(Board):
         ttl: Duration | None = None,
         weights: Sequence[float] | None = None,
         aggregate: Literal["sum", "min", "max"] = "sum",
-        limit: int = 100_000,
+        limit: int = 10_000,
     ) -> Plan[int]:
         """Make this board of others; what it was before is gone, and its members' data with it.
 
@@ -179,8 +179,8 @@ class Leaderboard(Board):
                 end counts then.
             weights: what the scores of each are multiplied by; 1 unless given.
             aggregate: what becomes of several scores of a member: their ``"sum"``, the lowest or the highest.
-            limit: how many members the others may have together, as a merge keeps Redis busy: for 100000 of them about
-                a tenth of a second.
+            limit: how many members the others may have together, as a merge keeps Redis from all else meanwhile; the
+                time grows with it.
 
         Returns:
             A plan of one round trip, in one script, that gives how many members the board has; idempotent, unless this

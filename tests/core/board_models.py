@@ -99,6 +99,6 @@ def _exact(old: float, by: float) -> bool:
     total = old + by
     if math.isnan(total):
         return False
-    if math.isinf(old) or math.isinf(by) or abs(total) <= LIMIT:
+    if math.isinf(old) or math.isinf(by) or abs(total) < LIMIT:
         return True
     return math.isfinite(total) and Fraction(old) + Fraction(by) == Fraction(total)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -169,7 +170,8 @@ async def test_boards_of_periods_expire(redis: Face, namespace: str) -> None:
     for key in shorter.here().keys:
         assert replies.integer(await redis.run(reads("PTTL", key))) > 35 * 86_400_000
     past = daily.at(datetime(2020, 1, 1, tzinfo=UTC))
-    for plan in (past.add("ann", 1), past.increment("ann"), past.submit("ann", 1), past.merge([daily])):
+    merged = replace(daily, first_come=False).at(datetime(2020, 1, 1, tzinfo=UTC)).merge([daily])
+    for plan in (past.add("ann", 1), past.increment("ann"), past.submit("ann", 1), merged):
         with pytest.raises(BoardRefused, match="expired"):
             await redis.run(plan)
     assert await redis.run(past.remove("ann")) is False

@@ -9,8 +9,8 @@ local a = old == 'inf' and huge or old == '-inf' and -huge or old + 0.0
 local b = by == 'inf' and huge or by == '-inf' and -huge or by + 0.0
 local sum = a + b
 if sum ~= sum then return -3 end
--- Beyond 2^53 a sum is taken only where nothing is lost: what rounding took away is found as Knuth's TwoSum does it.
-if abs(sum) > 9007199254740992 and abs(a) ~= huge and abs(b) ~= huge then
+-- From 2^53 on a sum is taken only where nothing is lost: what rounding took away is found as Knuth's TwoSum does it.
+if abs(sum) >= 9007199254740992 and abs(a) ~= huge and abs(b) ~= huge then
   local part = sum - a
   if (a - (sum - part)) + (b - part) ~= 0 then return -2 end
 end

@@ -54,13 +54,17 @@ end
 if dense then
   local last = nil
   for start = 0, members - 1, 1000 do
-    local rows = call('ZRANGE', KEYS[1], start, start + 999, 'WITHSCORES')
+    local rows, scores = call('ZRANGE', KEYS[1], start, start + 999, 'WITHSCORES'), {}
     for place = 2, #rows, 2 do
       -- Nothing times less than nothing is -0, which is the same score.
       local score = rows[place] == '-0' and '0' or rows[place]
-      if score ~= last then call('ZADD', KEYS[2], score, score) end
+      if score ~= last then
+        scores[#scores + 1] = score
+        scores[#scores + 1] = score
+      end
       last = score
     end
+    if #scores > 0 then call('ZADD', KEYS[2], spread(scores)) end
   end
 end
 if expires > 0 then

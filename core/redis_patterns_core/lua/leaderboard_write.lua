@@ -25,11 +25,11 @@ local function double(text)
   return text + 0.0
 end
 
--- Beyond 2^53 a sum is taken only where nothing is lost: what rounding took away is found as Knuth's TwoSum does it.
+-- From 2^53 on a sum is taken only where nothing is lost: what rounding took away is found as Knuth's TwoSum does it.
 local function problem(a, b)
   local sum = a + b
   if sum ~= sum then return -3 end
-  if abs(sum) <= 9007199254740992 or abs(a) == huge or abs(b) == huge then return nil end
+  if abs(sum) < 9007199254740992 or abs(a) == huge or abs(b) == huge then return nil end
   local part = sum - a
   if (a - (sum - part)) + (b - part) ~= 0 then return -2 end
   return nil
