@@ -35,9 +35,9 @@ def draw() -> str:
     """Give the picture."""
     column, row, head, left = 180, 26, 52, 10
     width, height = left * 2 + column * len(BOARDS), head + row * len(SCORES) + 12
+    size = f'width="{width}" height="{height}"'
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif"'
-        ' font-size="13">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">',
         '<rect width="100%" height="100%" fill="#ffffff"/>',
     ]
     for number, ((ties, how, _), rows) in enumerate(zip(BOARDS, standings(), strict=True)):
