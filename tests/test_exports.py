@@ -58,6 +58,7 @@ def test_a_module_says_what_it_offers(name: str) -> None:
         lambda: redis_patterns.PriorityQueue[int]("x"),
         lambda: redis_patterns.DelayedQueue[int]("x"),
         lambda: redis_patterns.Compressed[int](redis_patterns.Json()),
+        lambda: redis_patterns.MemberData[int](redis_patterns.Leaderboard("x")),
     ],
 )
 def test_a_pattern_of_a_type_can_be_built(make: Callable[[], Any]) -> None:

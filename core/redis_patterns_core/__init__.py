@@ -11,6 +11,7 @@ from redis_patterns_core.codec import Bytes, Codec, Compressed, Json, SignedPick
 from redis_patterns_core.cookies import Cookie
 from redis_patterns_core.decisions import Decision, Taken
 from redis_patterns_core.errors import (
+    BoardRefused,
     CommandFailed,
     ConfigurationError,
     DeadlineExceeded,
@@ -59,12 +60,14 @@ from redis_patterns_core.job_records import (
 )
 from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.keys import escape_glob
-from redis_patterns_core.leaderboards import Entry, Leaderboard
+from redis_patterns_core.leaderboards import Leaderboard
 from redis_patterns_core.leases import Held, Holder, Leasable, Lease, Occupancy, new_token
 from redis_patterns_core.locks import Lock
+from redis_patterns_core.member_data import MemberData
 from redis_patterns_core.multi_locks import MultiLock
 from redis_patterns_core.once import Claim, ClaimState, Once
 from redis_patterns_core.ordered_queues import DelayedQueue, PriorityQueue
+from redis_patterns_core.periods import DAY, HOUR, MINUTE, MONTH, WEEK, Calendar, Every, Period
 from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script, batch
 from redis_patterns_core.queued_locks import FairLock, ReadLock, ReadWriteLock, ReentrantLock, WriteLock
 from redis_patterns_core.queues import EMPTY, Empty, FailedItem, FifoQueue, Queue
@@ -74,6 +77,7 @@ from redis_patterns_core.retry import Backoff
 from redis_patterns_core.semaphores import Semaphore
 from redis_patterns_core.sessions import SUPERSEDED, Device, Session, Sessions, Superseded
 from redis_patterns_core.slots import ConcurrencyLimit, Slot
+from redis_patterns_core.standings import Entry, Page, ScoreChange
 from redis_patterns_core.tracing import Instrument, Outcome, Subject
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.web_sessions import WebSession
@@ -82,19 +86,26 @@ from redis_patterns_core.work import AnyWork, BatchWork, Middleware, OnWork, Wor
 from redis_patterns_core.write_behind import Write, WriteBehind
 
 __all__ = [
+    "DAY",
     "EMPTY",
     "GCRA",
+    "HOUR",
+    "MINUTE",
     "MISS",
+    "MONTH",
     "SUPERSEDED",
+    "WEEK",
     "AllOf",
     "Alongside",
     "AnyWork",
     "Argument",
     "Backoff",
     "BatchWork",
+    "BoardRefused",
     "Bytes",
     "Cache",
     "CacheEvent",
+    "Calendar",
     "Call",
     "Claim",
     "ClaimState",
@@ -121,6 +132,7 @@ __all__ = [
     "Enqueued",
     "Entry",
     "ErrorReply",
+    "Every",
     "FailedItem",
     "FairLock",
     "FifoQueue",
@@ -150,6 +162,7 @@ __all__ = [
     "LockLost",
     "LockNotAcquired",
     "LoginRevoked",
+    "MemberData",
     "Middleware",
     "Miss",
     "MultiLock",
@@ -159,7 +172,9 @@ __all__ = [
     "Once",
     "Outcome",
     "OutcomeUnknown",
+    "Page",
     "PatternsError",
+    "Period",
     "Plan",
     "PriorityQueue",
     "Queue",
@@ -174,6 +189,7 @@ __all__ = [
     "Request",
     "RetryLater",
     "Rule",
+    "ScoreChange",
     "Script",
     "Semaphore",
     "Session",

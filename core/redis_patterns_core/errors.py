@@ -13,6 +13,7 @@
     ├── WritesPending (RuntimeError)        too many writes wait to be saved, and nothing was written
     ├── QueueFull (RuntimeError)            a queue has as many items as are allowed
     ├── JobFailed (RuntimeError)            a job whose result was asked for is dead
+    ├── BoardRefused (RuntimeError)         a leaderboard could not take a write, and nothing was written
     ├── SessionGone (LookupError)           the session has ended
     ├── SessionChanged (RuntimeError)       somebody has changed the session since it was read
     ├── TooManySessions (RuntimeError)      the user has as many sessions as are allowed
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from redis_patterns_core.decisions import Decision
 
 __all__ = [
+    "BoardRefused",
     "CommandFailed",
     "ConfigurationError",
     "DeadlineExceeded",
@@ -136,6 +138,10 @@ class JobFailed(PatternsError, RuntimeError):
 
     def __str__(self) -> str:
         return f"the job {self.id!r} is dead: {self.error}"
+
+
+class BoardRefused(PatternsError, RuntimeError):
+    """A leaderboard could not take a write, for the reason that the message gives; nothing was written."""
 
 
 class SessionGone(PatternsError, LookupError):

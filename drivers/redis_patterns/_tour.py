@@ -23,15 +23,17 @@ from redis_patterns_core.flow import Call, Defer, Flow, Steps, flow
 from redis_patterns_core.job_records import Job
 from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.keys import key
-from redis_patterns_core.leaderboards import Entry, Leaderboard
+from redis_patterns_core.leaderboards import Leaderboard
 from redis_patterns_core.leases import Lease
 from redis_patterns_core.locks import Lock
+from redis_patterns_core.member_data import MemberData
 from redis_patterns_core.once import Once
 from redis_patterns_core.plan import Command, Effect, Plan, batch
 from redis_patterns_core.queued_locks import ReadWriteLock
 from redis_patterns_core.queues import FifoQueue
 from redis_patterns_core.sessions import Sessions
 from redis_patterns_core.slots import ConcurrencyLimit
+from redis_patterns_core.standings import Entry, ScoreChange
 from redis_patterns_core.tracing import Outcome, Subject
 from redis_patterns_core.windows import FixedWindow, SlidingLog
 
@@ -95,6 +97,8 @@ def sections(namespace: str) -> list[Section]:
     charges: Once[str] = Once("charges", namespace=namespace)
     mails: FifoQueue[str] = FifoQueue("mails", namespace=namespace)
     weekly = Leaderboard("weekly", namespace=namespace)
+    race = Leaderboard("race", order="lowest", ties="dense", first_come=True, namespace=namespace)
+    racers: MemberData[str] = MemberData(race)
     limiter = TokenBucket("api", capacity=2, refill_rate=0.1, namespace=namespace)
     both = AllOf(
         SlidingLog("burst", limit=5, per=60, namespace=namespace),
@@ -117,6 +121,26 @@ def sections(namespace: str) -> list[Section]:
                 Step('weekly.rank("nobody")', weekly.rank("nobody"), _is(None)),
             ],
             {"weekly": weekly},
+        ),
+        Section(
+            "Leaderboard: the lowest first, equal ones by who came first",
+            [
+                Step(
+                    'race.submit_many({"bob": 58.1, "ann": 58.1, "cy": 60})',
+                    race.submit_many({"bob": 58.1, "ann": 58.1, "cy": 60}),
+                    lambda got: [change.rank for change in got.values()] == [1, 1, 2],
+                ),
+                Step('race.submit("cy", 59.9)', race.submit("cy", 59.9), _is(ScoreChange(old=60.0, new=59.9, rank=2))),
+                Step('racers.put("bob", "Bob of Bern")', racers.put("bob", "Bob of Bern"), lambda got: got),
+                Step(
+                    "racers.top(2)",
+                    racers.top(2),
+                    _is([(Entry("bob", 58.1, 1), "Bob of Bern"), (Entry("ann", 58.1, 1), None)]),
+                ),
+                Step('race.percentile("cy")', race.percentile("cy"), lambda got: got is not None and 33 < got < 34),
+                Step("race.bands([59, 60])", race.bands([59, 60]), _is([2, 1, 0])),
+            ],
+            {"race": race, "racers": racers},
         ),
         Section(
             "Cache: values by key, forgotten by key, by tag or all at once",

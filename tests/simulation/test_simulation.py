@@ -18,6 +18,7 @@ from redis_patterns import Call, Command, ConfigurationError, Effect, Once, Plan
 from redis_patterns.testing.simulation import SOME, Faults, Setup, Violation, World, explore, replay, simulate
 from tests.simulation.behind_bugs import BEHIND_BUGS
 from tests.simulation.behind_cases import BEHIND_CASES, behind_setup
+from tests.simulation.board_cases import BOARD_BUGS, BOARD_CASES
 from tests.simulation.bugs import BUGS, CORRECT_BUCKET, Bug
 from tests.simulation.cache_bugs import CACHE_BUGS
 from tests.simulation.cache_cases import CACHE_CASES, HASTY, cache_setup
@@ -61,6 +62,7 @@ CASES = {
     ),
     "slots": slots_setup(SLOTS.slot("all"), 2),
     "leaderboard": board_setup(lambda _: BOARD.increment("all"), BOARD),
+    **BOARD_CASES,
     **LEASE_CASES,
     **CACHE_CASES,
     **BEHIND_CASES,
@@ -68,7 +70,16 @@ CASES = {
     **JOB_CASES,
     **ONCE_CASES,
 }
-PLANTED = [*BUGS, *LEASE_BUGS, *CACHE_BUGS, *BEHIND_BUGS, *SESSION_BUGS, *JOB_BUGS, *ONCE_BUGS]
+PLANTED = [
+    *BUGS,
+    *BOARD_BUGS,
+    *LEASE_BUGS,
+    *CACHE_BUGS,
+    *BEHIND_BUGS,
+    *SESSION_BUGS,
+    *JOB_BUGS,
+    *ONCE_BUGS,
+]
 FOUND: list[str] = []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from datetime import UTC, datetime
 from typing import assert_type
 
 import redis_patterns.asyncio
@@ -29,10 +30,13 @@ from redis_patterns import (
     Leaderboard,
     Lease,
     Lock,
+    MemberData,
     Miss,
     Now,
     Once,
+    Page,
     Plan,
+    ScoreChange,
     Session,
     Sessions,
     Steps,
@@ -54,6 +58,19 @@ lock = Lock("order")
 def plans() -> None:
     assert_type(limiter.hit("a"), Plan[Decision])
     assert_type(board.top(3), Plan[list[Entry]])
+    assert_type(board.at(datetime.now(UTC)), Leaderboard)
+    assert_type(board.submit("a", 1, mode="best"), Plan[ScoreChange])
+    assert_type(board.submit_many({"a": 1}), Plan[dict[str, ScoreChange]])
+    assert_type(board.entries(["a"]), Plan[dict[str, Entry | None]])
+    assert_type(board.page(1), Plan[Page[Entry]])
+    assert_type(board.percentile("a"), Plan[float | None])
+    assert_type(board.bands([1, 2]), Plan[list[int]])
+    assert_type(board.merge([board], ttl=1), Plan[int])
+    data: MemberData[Decision] = MemberData(board)
+    assert_type(data.get("a"), Plan[Decision | None])
+    assert_type(data.top(), Plan[list[tuple[Entry, Decision | None]]])
+    assert_type(data.page(1), Plan[Page[tuple[Entry, Decision | None]]])
+    assert_type(data.around("a"), Plan[list[tuple[Entry, Decision | None]] | None])
     assert_type(board.rank("a"), Plan[int | None])
     assert_type(board.top(3).map(len), Plan[int])
     assert_type(batch(), Plan[tuple[()]])
