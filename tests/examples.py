@@ -75,13 +75,16 @@ def run(page: Path, url: str, flush: Callable[[], object]) -> None:
     )
     flush()
     names: dict[str, Any] = {"__name__": "example"}
+    before, inside = 0, names
     for example in examples(text):
-        if example.tab > 1:
-            flush()
+        if example.tab != before:
+            before, inside = example.tab, dict(names) if example.tab > 1 else names
+            if example.tab:
+                flush()
         source = "\n" * example.line + re.sub(r"redis://localhost(?!:)", url, example.source)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile(source, str(page), "exec"), dict(names) if example.tab > 1 else names)  # noqa: S102  our own
+            exec(compile(source, str(page), "exec"), inside)  # noqa: S102  our own pages
         assert printed.getvalue() == example.prints, (
             f"{page.name}, line {example.line}, prints\n{printed.getvalue()}\ninstead of\n{example.prints}"
         )
