@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ def test_the_examples_of_a_page(page: Path, own_server: Server) -> None:
 def test_what_a_page_shows_and_does_not_run_is_python(page: Path) -> None:
     """Code on other libraries, which the tests do not install, can at least be compiled."""
     for block in _SHOWN.findall(page.read_text()):
-        compile(block, str(page), "exec")
+        compile(block, str(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 def test_the_examples_that_are_found() -> None:
