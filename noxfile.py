@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -139,6 +140,10 @@ def docs(session: nox.Session) -> None:
     """Build the documentation into build/docs; what Sphinx warns of is an error."""
     session.install("-e", ".[dev,docs]")
     session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--quiet", "--fresh-env", "docs", "build/docs")
+    for page in Path("build/docs").rglob("*.html"):
+        # The site has to work from a folder, and to tell nobody who reads it.
+        if found := re.search(r'<(?:script|img|iframe|link)\b[^>]*"(?:https?:)?//[^"]*"', page.read_text()):
+            session.error(f"{page} asks the network for {found[0]}")
 
 
 @nox.session

@@ -25,6 +25,7 @@ html_theme = "furo"
 html_title = "redis-patterns"
 html_copy_source = False
 html_show_sourcelink = False
+html_show_search_summary = False  # it would be fetched, which a browser refuses where the site is a folder
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
@@ -39,20 +40,6 @@ napoleon_numpy_docstring = False
 suppress_warnings = ["ref.python"]  # of three drivers called Driver none is meant more than the others
 
 REFERENCE = Path(__file__).parent / "reference"
-# What users import besides `redis_patterns`, in the order of the reference.
-MODULES = [
-    "redis_patterns.sync",
-    "redis_patterns.asyncio",
-    "redis_patterns.trio",
-    "redis_patterns.asgi",
-    "redis_patterns.wsgi",
-    "redis_patterns.flask",
-    "redis_patterns.codecs",
-    "redis_patterns.opentelemetry",
-    "redis_patterns.testing",
-    "redis_patterns.testing.memory",
-    "redis_patterns.testing.simulation",
-]
 
 
 class Application(Protocol):
@@ -70,8 +57,10 @@ def write_reference(_: Application) -> None:
         core = f"redis_patterns_core.{found.name}"
         if names := [name for name in importlib.import_module(core).__all__ if name in redis_patterns.__all__]:
             pages[found.name] = page(found.name.replace("_", " "), core, "redis_patterns", names)
-    for module in MODULES:
-        pages[module] = page(module, module, module, importlib.import_module(module).__all__)
+    for found in pkgutil.walk_packages(redis_patterns.__path__, "redis_patterns."):
+        public = not any(part.startswith("_") for part in found.name.split("."))
+        if public and found.name != "redis_patterns.testing.pytest_plugin":  # whose fixtures are on the page on testing
+            pages[found.name] = page(found.name, found.name, found.name, importlib.import_module(found.name).__all__)
     listed = "\n".join(f"   {name}" for name in pages)
     pages["index"] = f"Reference\n=========\n\n.. toctree::\n   :maxdepth: 1\n\n{listed}\n"
     REFERENCE.mkdir(exist_ok=True)
@@ -92,8 +81,9 @@ def page(title: str, described_by: str, imported_from: str, names: list[str]) ->
         thing = getattr(importlib.import_module(imported_from), name)
         if inspect.isclass(thing):
             lines.append(f".. {'autoexception' if issubclass(thing, BaseException) else 'autoclass'}:: {name}")
-            if name == "Driver":
-                lines.append("   :inherited-members:")  # asyncio's and trio's have most in common
+            # With what it has of bases of ours, and without what it has of others.
+            others = [base.__name__ for base in thing.__mro__ if not base.__module__.startswith("redis_patterns")]
+            lines.append(f"   :inherited-members: {', '.join(others)}")
         else:
             lines.append(f".. {'autofunction' if inspect.isfunction(thing) else 'autodata'}:: {name}")
         lines.append("")

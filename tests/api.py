@@ -10,6 +10,7 @@ import dataclasses
 import enum
 import importlib
 import inspect
+import pkgutil
 import sys
 import textwrap
 import typing
@@ -19,28 +20,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import redis_patterns
+
 LIST = Path(__file__).with_name("api.txt")
-MODULES = [
-    "redis_patterns",
-    "redis_patterns.sync",
-    "redis_patterns.asyncio",
-    "redis_patterns.trio",
-    "redis_patterns.asgi",
-    "redis_patterns.wsgi",
-    "redis_patterns.flask",
-    "redis_patterns.codecs",
-    "redis_patterns.opentelemetry",
-    "redis_patterns.testing",
-    "redis_patterns.testing.memory",
-    "redis_patterns.testing.simulation",
-]
 
 
 def render() -> str:
     """Give the text."""
-    modules = [importlib.import_module(name) for name in MODULES]
-    lines = [line for module in modules for line in of_module(module)]
-    return "".join(f"{line}\n" for line in lines)
+    found = [module.name for module in pkgutil.walk_packages(redis_patterns.__path__, "redis_patterns.")]
+    public = [name for name in found if not any(part.startswith("_") for part in name.split("."))]
+    # What pytest loads by itself has no names for users to import.
+    names = sorted({"redis_patterns", *public} - {"redis_patterns.testing.pytest_plugin"})
+    modules = [importlib.import_module(name) for name in names]
+    return "".join(f"{line}\n" for module in modules for line in of_module(module))
 
 
 def of_module(module: ModuleType) -> Iterator[str]:
