@@ -145,8 +145,8 @@ class Worker:
         on_error: Callable[[Exception], None] | None = None,
     ) -> None:
         self.lines = [Line(work) for work in works]
-        self.concurrency = validate.integer("concurrency", concurrency, least=1, most=_MOST_AT_ONCE)
-        self.name = secrets.token_hex(6) if name is None else validate.text("name", name)
+        self.concurrency: int = validate.integer("concurrency", concurrency, least=1, most=_MOST_AT_ONCE)
+        self.name: str = secrets.token_hex(6) if name is None else validate.text("name", name)
         self._about = about
         self._on_event = on_event
         self._on_error = on_error
