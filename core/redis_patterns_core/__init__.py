@@ -17,6 +17,7 @@ from redis_patterns_core.errors import (
     DecodeError,
     DriverClosed,
     EncodeError,
+    FlagConflict,
     JobFailed,
     LockLost,
     LockNotAcquired,
@@ -31,6 +32,11 @@ from redis_patterns_core.errors import (
     Unreachable,
     WritesPending,
 )
+from redis_patterns_core.flag import Flag, FlagRule
+from redis_patterns_core.flag_client import FlagClient, FlagEvent
+from redis_patterns_core.flag_conditions import Condition
+from redis_patterns_core.flag_evaluation import Evaluation, FlagContext, FlagSnapshot
+from redis_patterns_core.flags import FlagChange, Flags
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within, flow
 from redis_patterns_core.guarded import Guarded
 from redis_patterns_core.http import (
@@ -95,6 +101,7 @@ __all__ = [
     "CommandFailed",
     "Compressed",
     "ConcurrencyLimit",
+    "Condition",
     "ConfigurationError",
     "Cookie",
     "Counts",
@@ -112,10 +119,20 @@ __all__ = [
     "Enqueued",
     "Entry",
     "ErrorReply",
+    "Evaluation",
     "FailedItem",
     "FairLock",
     "FifoQueue",
     "FixedWindow",
+    "Flag",
+    "FlagChange",
+    "FlagClient",
+    "FlagConflict",
+    "FlagContext",
+    "FlagEvent",
+    "FlagRule",
+    "FlagSnapshot",
+    "Flags",
     "Flow",
     "GiveUp",
     "Guarded",
