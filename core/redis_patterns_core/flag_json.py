@@ -130,7 +130,7 @@ def _flag(fields: dict[str, Any], version: int) -> Flag:
         if fields.get("type") == "float" and isinstance(fields.get("variants"), dict):
             variants = cast("dict[str, Any]", fields["variants"])
             given["variants"] = {name: float(held) if _whole(held) else held for name, held in variants.items()}
-        rules = [_rule(rule) for rule in cast("list[Any]", fields.get("rules", []))]
+        rules = [_rule(rule) for rule in _list("rules", fields)]
         flag = Flag(**given, rules=rules, version=version)
     except (ConfigurationError, TypeError, AttributeError, OverflowError) as error:
         raise DecodeError(f"expected a flag, got something that is none: {error}") from None
@@ -142,10 +142,17 @@ def _flag(fields: dict[str, Any], version: int) -> Flag:
 def _rule(fields: Any) -> FlagRule:
     _known("a rule", fields, _RULE)
     when: list[Condition] = []
-    for one in fields.get("when", []):
+    for one in _list("when", fields):
         _known("a condition", one, _CONDITION)
         when.append(Condition(**one))
     return FlagRule(when, **{name: held for name, held in fields.items() if name != "when"})
+
+
+def _list(name: str, fields: dict[str, Any]) -> list[Any]:
+    several: object = fields.get(name, [])
+    if not isinstance(several, list):
+        raise DecodeError(f"expected a list of {name}, got {type(several).__name__}")
+    return cast("list[Any]", several)
 
 
 def _known(what: str, fields: Any, names: frozenset[str]) -> None:

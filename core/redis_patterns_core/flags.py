@@ -224,7 +224,7 @@ class Flags:
             ConfigurationError: an argument that is not allowed, or a flag of more than 256 KiB; when the plan is run: a
                 flag that it requires requires it, itself or by way of others.
         """
-        return self._written(flag, expected_version, by, token)
+        return self._putting(flag, expected_version, by, token)
 
     def delete(
         self, name: str, *, expected_version: int | None = None, by: str = "", token: str | None = None
@@ -245,9 +245,9 @@ class Flags:
         command = self._command(_named(name), expected_version, by, token)
 
         def parse(answers: Sequence[Reply]) -> bool:
-            code, *rest = replies.array(answers[0])
+            code, version = _written(answers[0])
             if code == _CONFLICT:
-                raise FlagConflict(name, replies.integer(rest[0]))
+                raise FlagConflict(name, version)
             return code == _DONE
 
         return Plan("flags.delete", (command,), parse, Effect.IDEMPOTENT)
@@ -321,7 +321,7 @@ class Flags:
         flags = imported(text)
         if not 1 <= len(flags) <= _MOST_AT_ONCE:
             raise ConfigurationError(f"text must have 1 to {_MOST_AT_ONCE} flags, not {len(flags)}")
-        plans = [self._written(flag, None, by, None) for flag in flags]
+        plans = [self._putting(flag, None, by, None) for flag in flags]
 
         def parse(answers: Sequence[Reply]) -> dict[str, int]:
             return {flag.name: plan.parse([answer]) for flag, plan, answer in zip(flags, plans, answers, strict=True)}
@@ -334,7 +334,7 @@ class Flags:
     def _read(self, name: str) -> Plan[FlagSnapshot]:
         return Plan("flags.evaluate", (_READ((self.key,), _named(name)),), _snapshot, Effect.READS)
 
-    def _written(self, flag: Flag, expected: int | None, by: str, token: str | None) -> Plan[int]:
+    def _putting(self, flag: Flag, expected: int | None, by: str, token: str | None) -> Plan[int]:
         if not isinstance(flag, Flag):
             raise ConfigurationError(f"flag must be a Flag, not {type(flag).__name__}")
         payload = encoded(flag)
@@ -344,12 +344,12 @@ class Flags:
         command = self._command(flag.name, expected, by, token, required=required, payload=payload)
 
         def parse(answers: Sequence[Reply]) -> int:
-            code, *rest = replies.array(answers[0])
+            code, version = _written(answers[0])
             if code == _CONFLICT:
-                raise FlagConflict(flag.name, replies.integer(rest[0]))
+                raise FlagConflict(flag.name, version)
             if code == _CIRCLE:
                 raise ConfigurationError(f"requires must not lead back to the flag {flag.name!r} itself")
-            return replies.integer(rest[0])
+            return version
 
         return Plan("flags.put", (command,), parse, Effect.IDEMPOTENT)
 
@@ -377,6 +377,12 @@ class Flags:
 
 def _named(name: str) -> str:
     return validate.text("name", name)
+
+
+def _written(reply: Reply) -> tuple[int, int]:
+    """Give what became of a write, and the version that the flag has."""
+    code, *rest = [replies.integer(one) for one in replies.array(reply) or [None]]
+    return code, rest[0] if rest else 0
 
 
 def _number(reply: Reply) -> int:
@@ -428,7 +434,7 @@ def _change(entry: Reply) -> FlagChange:
     held: Mapping[Any, Any] = dict(replies.pairs(fields))
     payload = held.get(b"flag", b"")
     version = _number(held.get(b"version"))
-    revision = int(replies.text(id).partition("-")[0])
+    revision = int(replies.number(replies.text(id).partition("-")[0].encode()))
     flag = None
     if payload:
         try:
