@@ -430,10 +430,15 @@ class AsyncDriver(ABC):
 
     @contextlib.asynccontextmanager
     async def _following(self, client: FlagClient) -> AsyncGenerator[FlagClient, None]:
+        # A scope's cancellation, unlike a task's, comes again where one was lost, as redis-py loses some that come while
+        # it connects.
+        scope = anyio.CancelScope()
+
         async def keep() -> None:
             flow = client.keep()
             try:
-                await self._run_flow(flow)
+                with scope:
+                    await self._run_flow(flow)
             except Exception as error:  # noqa: BLE001  there is no caller
                 client.end()
                 self._report(flow, error)
@@ -447,7 +452,9 @@ class AsyncDriver(ABC):
             try:
                 yield client
             finally:
-                await task.stop()
+                scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await task.wait()
         finally:
             client.end()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -143,7 +144,7 @@ def test_a_circle_is_refused(version: str) -> None:
     """Of any length, with names that have the signs of the record in them; nothing is written then."""
     fake = Hashes(version)
     names = ["a", ";1:", "12:x;", "größe", "::"]
-    for name, other in zip(names, names[1:], strict=False):
+    for name, other in itertools.pairwise(names):
         fake.run(FLAGS.put(Flag(name, requires={other: "on", "nobody": "on"})))
     before = dict(fake.hashes[FLAGS.key])
     for name in names[:-1]:
