@@ -430,8 +430,7 @@ class AsyncDriver(ABC):
 
     @contextlib.asynccontextmanager
     async def _following(self, client: FlagClient) -> AsyncGenerator[FlagClient, None]:
-        # A scope's cancellation, unlike a task's, comes again where one was lost, as redis-py loses some that come while
-        # it connects.
+        # Unlike a task's, a scope's cancellation comes again where one was lost: redis-py loses some while it connects.
         scope = anyio.CancelScope()
 
         async def keep() -> None:

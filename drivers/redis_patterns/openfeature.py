@@ -80,13 +80,16 @@ class FlagProvider(AbstractProvider):
         del evaluation_context
         if self._unsubscribe is None:
             self._unsubscribe = self._client.subscribe(self._tell)
-        if self._client.snapshot is None and not self._first.wait(self._wait):
+        if self._client.snapshot is None:
+            self._first.wait(self._wait)
+        if self._client.snapshot is None:
             raise ProviderNotReadyError(f"the flags were not read within {self._wait:g} s")
         if self._client.ready and not self._client.followed:
             raise ProviderFatalError("the driver does not follow the flags any more")
 
     def shutdown(self) -> None:
-        """Listen no more; the client goes on. Again, it does nothing."""
+        """Listen no more, and let nobody wait; the client goes on. Again, it does nothing."""
+        self._first.set()
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
@@ -153,8 +156,6 @@ class FlagProvider(AbstractProvider):
             self._cached.clear()
         match event.what:
             case "ready":
-                if self._first.is_set():
-                    return
                 self._first.set()
             case "stale":
                 self.emit_provider_stale(ProviderEventDetails(message=str(event.error)))
