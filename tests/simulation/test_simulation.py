@@ -40,6 +40,8 @@ from tests.simulation.cases import (
     several,
     slots_setup,
 )
+from tests.simulation.flag_bugs import FLAG_BUGS
+from tests.simulation.flag_cases import FLAG_CASES, flag_setup
 from tests.simulation.job_bugs import JOB_BUGS
 from tests.simulation.job_cases import JOB_CASES, jobs_setup
 from tests.simulation.lease_bugs import LEASE_BUGS
@@ -64,8 +66,9 @@ CASES = {
     **BEHIND_CASES,
     **SESSION_CASES,
     **JOB_CASES,
+    **FLAG_CASES,
 }
-PLANTED = [*BUGS, *LEASE_BUGS, *CACHE_BUGS, *BEHIND_BUGS, *SESSION_BUGS, *JOB_BUGS]
+PLANTED = [*BUGS, *LEASE_BUGS, *CACHE_BUGS, *BEHIND_BUGS, *SESSION_BUGS, *JOB_BUGS, *FLAG_BUGS]
 FOUND: list[str] = []
 
 
@@ -167,6 +170,14 @@ def test_a_job_in_all_orders() -> None:
     setup = jobs_setup(producers=1, puts=1, workers=2, turns=2, steady=True)
     report = explore(setup, steps=24, faults=("crash", "lose_reply"), most_schedules=3000)
     assert report.schedules == 3000
+
+
+def test_flags_of_two_writers_in_all_orders() -> None:
+    """Each reads and writes: every order to the end, with a lost answer or a crash anywhere."""
+    setup = flag_setup(writers=2, writes=1, follows=False, slow=False)
+    report = explore(setup, faults=("lose_reply", "crash"), most_faults=2)
+    FOUND.append(f"flags, two writers: {report.schedules:,} orders, all of them")
+    assert 100 < report.schedules < 100_000
 
 
 def test_counts_in_all_orders() -> None:
