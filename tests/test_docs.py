@@ -65,6 +65,7 @@ def test_every_pattern_of_the_readme_has_a_page() -> None:
         "ConcurrencyLimit",
         "FairLock",
         "FifoQueue",
+        "Flags",
         "Jobs",
         "Leaderboard",
         "Lock",
@@ -77,7 +78,8 @@ def test_every_pattern_of_the_readme_has_a_page() -> None:
         assert name in (ROOT / page.partition("#")[0]).read_text()
 
 
-def test_the_picture_is_what_its_script_draws() -> None:
-    """The plot of the rate limits is up to date."""
-    script = runpy.run_path(str(ROOT / "docs" / "plots" / "rate_limits.py"))
-    assert script["PICTURE"].read_text() == script["draw"](), "run: python docs/plots/rate_limits.py"
+@pytest.mark.parametrize("name", ["rate_limits", "rollouts"])
+def test_a_picture_is_what_its_script_draws(name: str) -> None:
+    """The plots of the documentation are up to date."""
+    script = runpy.run_path(str(ROOT / "docs" / "plots" / f"{name}.py"))
+    assert script["PICTURE"].read_text() == script["draw"](), f"run: python docs/plots/{name}.py"

@@ -149,10 +149,10 @@ def _rule(fields: Any) -> FlagRule:
 
 
 def _list(name: str, fields: dict[str, Any]) -> list[Any]:
-    several: object = fields.get(name, [])
+    several = fields.get(name, [])
     if not isinstance(several, list):
         raise DecodeError(f"expected a list of {name}, got {type(several).__name__}")
-    return cast("list[Any]", several)
+    return list(cast("list[object]", several))
 
 
 def _known(what: str, fields: Any, names: frozenset[str]) -> None:

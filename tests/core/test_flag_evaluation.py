@@ -16,7 +16,8 @@ VARIANTS = {"rollout": "rollout", "allowed": "allowed", "rule": "rule", "default
 
 
 def flag(**settings: Any) -> Flag:
-    return Flag("x", **{"variants": VARIANTS, **settings})
+    settings.setdefault("variants", VARIANTS)
+    return Flag("x", **settings)
 
 
 def evaluate(one: Flag, who: Any = "ann", *others: Flag, default: Any = None) -> Evaluation[Any]:
@@ -92,13 +93,14 @@ def test_rules_are_asked_in_order() -> None:
         ],
         percentage=0,
     )
-    for attributes, value in [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"group": "beta", "age": 18}, "rule"),
         ({"group": "none", "age": 18}, "allowed"),
         ({"group": "beta", "age": 17}, "rollout"),
         ({"group": "none"}, "default"),
         ({}, "default"),
-    ]:
+    ]
+    for attributes, value in cases:
         assert evaluate(one, FlagContext("ann", attributes)).value == value
 
 
@@ -128,7 +130,8 @@ def test_a_rule_for_some_of_its_users_leaves_the_others_to_the_next() -> None:
 def test_a_flag_has_its_type_exactly(values: list[Any], fits: set[type]) -> None:
     """True is no number, 1 is not 1.0; the caller's default comes back, with the error."""
     one = Flag("x", variants={f"v{place}": value for place, value in enumerate(values)})
-    for default in (False, "", 0, 0.0, {}, []):
+    defaults: list[Any] = [False, "", 0, 0.0, {}, []]
+    for default in defaults:
         found = evaluate(one, "ann", default=default)
         if type(default) in fits:
             assert (found.value, found.error) == (values[0], "")
@@ -148,10 +151,10 @@ def test_a_zero_is_a_value(zero: Any) -> None:
 def test_values_belong_to_who_got_them() -> None:
     """An object is each caller's own: changing it changes nobody else's."""
     snapshot = FlagSnapshot([Flag("x", variants={"a": {"sizes": [1, {"b": 2}]}}, serve="a")])
-    first = snapshot.evaluate("x", "ann", {}).value
+    first: Any = snapshot.evaluate("x", "ann").value
     first["sizes"][1]["b"] = 3
     first["more"] = 1
-    assert snapshot.evaluate("x", "ann", {}).value == {"sizes": [1, {"b": 2}]}
+    assert snapshot.evaluate("x", "ann").value == {"sizes": [1, {"b": 2}]}
     assert type(snapshot.evaluate("x").value["sizes"]) is list
 
 
@@ -391,7 +394,8 @@ def test_evaluating_never_raises(
 ) -> None:
     """Whatever flags there are and whatever is asked; it gives a variant's own value, or the caller's default."""
     snapshot = FlagSnapshot(several, unreadable=broken)
-    for name in ("x", "y", "z", "u", "", key, None):
+    names: list[Any] = ["x", "y", "z", "u", "", key, None]
+    for name in names:
         for who in (key, FlagContext(key, attributes), "ann", None):
             try:
                 hash(name)

@@ -50,8 +50,9 @@ async def test_an_outage(connect: Connect, proxy: Proxy, beside: Driver, flags: 
             await anyio.sleep(0.3)  # several attempts
             assert [event.what for event in events] == ["stale"]
             proxy.refuse(False)
-            await until(lambda changed=changed: client.snapshot and client.snapshot.flags["a"].version == changed)
             await until(lambda: not client.stale)
+            assert client.snapshot is not None
+            assert client.snapshot.flags["a"].version == changed
             assert client.is_enabled("a", "ann")
             beside.run(flags.put(Flag("a", percentage=0)))
             await until(lambda: not client.is_enabled("a", "ann"))

@@ -89,7 +89,7 @@ def all_flags() -> list[Flag]:
             rules=[FlagRule(insiders, serve="inside")],
         )
     )
-    told = {"text": "2.0.1", "whole": 3, "part": 0.2, "truth": True}
+    told: dict[str, Any] = {"text": "2.0.1", "whole": 3, "part": 0.2, "truth": True}
     flags.append(Flag("with-metadata", metadata=told))
     return flags
 
