@@ -8,6 +8,7 @@ Source of versions and their order: https://semver.org/spec/v2.0.0.html, section
 
 from __future__ import annotations
 
+import functools
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -123,8 +124,11 @@ def compiled(condition: Condition) -> Test:
 
 def semver(text: object) -> tuple[Any, ...] | None:
     """Give what orders a version among others, or nothing where the text is none."""
-    if not isinstance(text, str) or len(text) > _LONGEST_VERSION:
-        return None
+    return _order(text) if isinstance(text, str) and len(text) <= _LONGEST_VERSION else None
+
+
+@functools.lru_cache(maxsize=1024)  # users have few versions, and reading one takes as long as ten hashes
+def _order(text: str) -> tuple[Any, ...] | None:
     match = _SEMVER.fullmatch(text)
     if match is None:
         return None

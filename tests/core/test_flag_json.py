@@ -156,7 +156,6 @@ def test_anything_else_is_a_decode_error(data: bytes) -> None:
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(
     ["format", "name", "type", "enabled", "variants", "serve", "default", "percentage", "allowlist", "rules", "when",
      "attribute", "operator", "value", "requires", "metadata", "salt"]) | texts, inner), max_leaves=30))  # fmt: skip
