@@ -36,7 +36,8 @@ from redis_patterns_core.flag import Flag, FlagRule
 from redis_patterns_core.flag_client import FlagClient, FlagEvent
 from redis_patterns_core.flag_conditions import Condition
 from redis_patterns_core.flag_evaluation import Evaluation, FlagContext, FlagSnapshot
-from redis_patterns_core.flags import FlagChange, Flags
+from redis_patterns_core.flag_records import FlagChange
+from redis_patterns_core.flags import Flags
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within, flow
 from redis_patterns_core.guarded import Guarded
 from redis_patterns_core.http import (

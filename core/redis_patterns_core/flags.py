@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, TypeVar, overload
 
@@ -23,14 +23,14 @@ from redis_patterns_core import replies, validate
 from redis_patterns_core.errors import ConfigurationError, DecodeError, FlagConflict
 from redis_patterns_core.flag import Flag
 from redis_patterns_core.flag_evaluation import Evaluation, FlagSnapshot, Who
-from redis_patterns_core.flag_json import decoded, encoded, exported, imported
+from redis_patterns_core.flag_json import encoded, exported, imported
+from redis_patterns_core.flag_records import FlagChange, change, number, required, snapshot, stored
 from redis_patterns_core.flow import Call, Steps, flow
 from redis_patterns_core.keys import key
 from redis_patterns_core.plan import Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
-from redis_patterns_core.value import value
 
-__all__ = ["FlagChange", "Flags"]
+__all__ = ["Flags"]
 
 T = TypeVar("T")
 
@@ -40,32 +40,7 @@ _READ = Script.load("flags_read")
 _LARGEST = 256 * 1024
 _MOST_AT_ONCE = 1000
 _TOKEN = re.compile(r"[0-9A-Za-z_-]{1,64}")
-_RECORD = re.compile(rb"([fd])([0-9]{1,15}):[^:]*:")
-_REQUIRED = re.compile(rb"([0-9]{1,9}):")
 _DONE, _CONFLICT, _CIRCLE = 1, 2, 3
-
-
-@value
-class FlagChange:
-    """One change of a flag.
-
-    Parameters:
-        name: of the flag.
-        version: that it has since.
-        flag: what it is since; ``None`` where it was deleted, or cannot be read.
-        by: who has changed it, as they said.
-        at: when, in seconds since the epoch, by the server's clock.
-        revision: of all flags then.
-        deleted: whether it was deleted.
-    """
-
-    name: str
-    version: int
-    flag: Flag | None
-    by: str
-    at: float
-    revision: int
-    deleted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +111,7 @@ class Flags:
         Returns:
             A plan of the snapshot; flags that cannot be read are among its `unreadable`.
         """
-        return Plan("flags.snapshot", (Command(("HGETALL", self.key)),), _snapshot, Effect.READS)
+        return Plan("flags.snapshot", (Command(("HGETALL", self.key)),), snapshot, Effect.READS)
 
     def get(self, name: str) -> Plan[Flag | None]:
         """Read a flag with its version; ``None`` where there is none, or no more. One round trip.
@@ -149,14 +124,14 @@ class Flags:
         return Plan(
             "flags.get",
             (command,),
-            lambda answers: None if answers[0] is None else _flag(name, answers[0]),
+            lambda answers: None if answers[0] is None else stored(name, answers[0]),
             Effect.READS,
         )
 
     def revision(self) -> Plan[int]:
         """Read the number that grows with each change; 0 where there was none. One round trip."""
         return Plan(
-            "flags.revision", (Command(("HGET", self.key, "")),), lambda answers: _number(answers[0]), Effect.READS
+            "flags.revision", (Command(("HGET", self.key, "")),), lambda answers: number(answers[0]), Effect.READS
         )
 
     def history(self, count: int = 100) -> Plan[list[FlagChange]]:
@@ -173,7 +148,7 @@ class Flags:
         return Plan(
             "flags.history",
             (command,),
-            lambda answers: [_change(entry) for entry in replies.array(answers[0])],
+            lambda answers: [change(entry) for entry in replies.array(answers[0])],
             Effect.READS,
         )
 
@@ -224,7 +199,22 @@ class Flags:
             ConfigurationError: an argument that is not allowed, or a flag of more than 256 KiB; when the plan is run: a
                 flag that it requires requires it, itself or by way of others.
         """
-        return self._putting(flag, expected_version, by, token)
+        if not isinstance(flag, Flag):
+            raise ConfigurationError(f"flag must be a Flag, not {type(flag).__name__}")
+        payload = encoded(flag)
+        if len(payload) > _LARGEST:
+            raise ConfigurationError(f"flag must take at most {_LARGEST} bytes, and {flag.name!r} takes {len(payload)}")
+        command = self._command(flag.name, expected_version, by, token, required=required(flag), payload=payload)
+
+        def parse(answers: Sequence[Reply]) -> int:
+            code, version = _written(answers[0])
+            if code == _CONFLICT:
+                raise FlagConflict(flag.name, version)
+            if code == _CIRCLE:
+                raise ConfigurationError(f"requires must not lead back to the flag {flag.name!r} itself")
+            return version
+
+        return Plan("flags.put", (command,), parse, Effect.IDEMPOTENT)
 
     def delete(
         self, name: str, *, expected_version: int | None = None, by: str = "", token: str | None = None
@@ -321,7 +311,7 @@ class Flags:
         flags = imported(text)
         if not 1 <= len(flags) <= _MOST_AT_ONCE:
             raise ConfigurationError(f"text must have 1 to {_MOST_AT_ONCE} flags, not {len(flags)}")
-        plans = [self._putting(flag, None, by, None) for flag in flags]
+        plans = [self.put(flag, by=by) for flag in flags]
 
         def parse(answers: Sequence[Reply]) -> dict[str, int]:
             return {flag.name: plan.parse([answer]) for flag, plan, answer in zip(flags, plans, answers, strict=True)}
@@ -332,26 +322,7 @@ class Flags:
     # Pieces
 
     def _read(self, name: str) -> Plan[FlagSnapshot]:
-        return Plan("flags.evaluate", (_READ((self.key,), _named(name)),), _snapshot, Effect.READS)
-
-    def _putting(self, flag: Flag, expected: int | None, by: str, token: str | None) -> Plan[int]:
-        if not isinstance(flag, Flag):
-            raise ConfigurationError(f"flag must be a Flag, not {type(flag).__name__}")
-        payload = encoded(flag)
-        if len(payload) > _LARGEST:
-            raise ConfigurationError(f"flag must take at most {_LARGEST} bytes, and {flag.name!r} takes {len(payload)}")
-        required = b"".join(b"%d:%b" % (len(name.encode()), name.encode()) for name in sorted(flag.requires))
-        command = self._command(flag.name, expected, by, token, required=required, payload=payload)
-
-        def parse(answers: Sequence[Reply]) -> int:
-            code, version = _written(answers[0])
-            if code == _CONFLICT:
-                raise FlagConflict(flag.name, version)
-            if code == _CIRCLE:
-                raise ConfigurationError(f"requires must not lead back to the flag {flag.name!r} itself")
-            return version
-
-        return Plan("flags.put", (command,), parse, Effect.IDEMPOTENT)
+        return Plan("flags.evaluate", (_READ((self.key,), _named(name)),), snapshot, Effect.READS)
 
     def _command(
         self,
@@ -383,70 +354,3 @@ def _written(reply: Reply) -> tuple[int, int]:
     """Give what became of a write, and the version that the flag has."""
     code, *rest = [replies.integer(one) for one in replies.array(reply) or [None]]
     return code, rest[0] if rest else 0
-
-
-def _number(reply: Reply) -> int:
-    return 0 if reply is None else int(replies.number(reply))
-
-
-def _snapshot(answers: Sequence[Reply]) -> FlagSnapshot:
-    flags: list[Flag] = []
-    unreadable: dict[str, str] = {}
-    revision = 0
-    for field_name, record in replies.pairs(answers[0]):
-        try:
-            name = replies.text(field_name)
-        except DecodeError:
-            continue  # nobody can ask for it
-        if not name:
-            revision = _number(record)
-            continue
-        try:
-            flag = _flag(name, record)
-        except DecodeError as error:
-            unreadable[name] = str(error)
-        else:
-            if flag is not None:
-                flags.append(flag)
-    return FlagSnapshot(flags, unreadable=unreadable, revision=revision)
-
-
-def _flag(name: str, record: Reply) -> Flag | None:
-    """Read what the scripts have written; ``None`` for a flag that was deleted."""
-    match = _RECORD.match(record) if isinstance(record, bytes) else None
-    if match is None or not isinstance(record, bytes):
-        raise DecodeError("expected a flag, got something else")
-    if match[1] == b"d":
-        return None
-    at = match.end()
-    while (required := _REQUIRED.match(record, at)) is not None:
-        at = required.end() + int(required[1])
-    if record[at : at + 1] != b";":
-        raise DecodeError("expected a flag, got something else")
-    flag = decoded(record[at + 1 :], int(match[2]))
-    if flag.name != name:
-        raise DecodeError("expected a flag by its name, got one by another's")
-    return flag
-
-
-def _change(entry: Reply) -> FlagChange:
-    id, fields = replies.array(entry, 2)
-    held: Mapping[Any, Any] = dict(replies.pairs(fields))
-    payload = held.get(b"flag", b"")
-    version = _number(held.get(b"version"))
-    revision = int(replies.number(replies.text(id).partition("-")[0].encode()))
-    flag = None
-    if payload:
-        try:
-            flag = decoded(payload, version)
-        except DecodeError:
-            flag = None
-    return FlagChange(
-        replies.text(held.get(b"name")),
-        version,
-        flag,
-        replies.text(held.get(b"by", b"")),
-        revision / 1000,
-        revision,
-        not payload,
-    )
