@@ -117,6 +117,7 @@ def test_every_pattern_of_the_readme_has_a_page() -> None:
         "ConcurrencyLimit",
         "FairLock",
         "FifoQueue",
+        "Flags",
         "Jobs",
         "Leaderboard",
         "Lock",
@@ -130,7 +131,7 @@ def test_every_pattern_of_the_readme_has_a_page() -> None:
         assert name in (ROOT / page.partition("#")[0]).read_text()
 
 
-@pytest.mark.parametrize("plot", ["rate_limits", "leaderboard_ranks"])
+@pytest.mark.parametrize("plot", ["rate_limits", "leaderboard_ranks", "rollouts"])
 def test_a_picture_is_what_its_script_draws(plot: str) -> None:
     """The plots are up to date."""
     script = runpy.run_path(str(ROOT / "docs" / "plots" / f"{plot}.py"))

@@ -18,6 +18,7 @@ from redis_patterns_core.errors import (
     DecodeError,
     DriverClosed,
     EncodeError,
+    FlagConflict,
     IdReused,
     JobFailed,
     LockLost,
@@ -35,6 +36,12 @@ from redis_patterns_core.errors import (
     Unsettled,
     WritesPending,
 )
+from redis_patterns_core.flag import Flag, FlagRule
+from redis_patterns_core.flag_client import FlagClient, FlagEvent
+from redis_patterns_core.flag_conditions import Condition
+from redis_patterns_core.flag_evaluation import Evaluation, FlagContext, FlagSnapshot
+from redis_patterns_core.flag_records import FlagChange
+from redis_patterns_core.flags import Flags
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within, flow
 from redis_patterns_core.guarded import Guarded
 from redis_patterns_core.http import (
@@ -115,6 +122,7 @@ __all__ = [
     "CommandFailed",
     "Compressed",
     "ConcurrencyLimit",
+    "Condition",
     "ConfigurationError",
     "Cookie",
     "Counts",
@@ -132,11 +140,21 @@ __all__ = [
     "Enqueued",
     "Entry",
     "ErrorReply",
+    "Evaluation",
     "Every",
     "FailedItem",
     "FairLock",
     "FifoQueue",
     "FixedWindow",
+    "Flag",
+    "FlagChange",
+    "FlagClient",
+    "FlagConflict",
+    "FlagContext",
+    "FlagEvent",
+    "FlagRule",
+    "FlagSnapshot",
+    "Flags",
     "Flow",
     "GiveUp",
     "Guarded",

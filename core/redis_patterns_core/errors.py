@@ -18,6 +18,7 @@
     ├── SessionChanged (RuntimeError)       somebody has changed the session since it was read
     ├── TooManySessions (RuntimeError)      the user has as many sessions as are allowed
     ├── LoginRevoked (PermissionError)      all sessions of the user were ended while the login was under way
+    ├── FlagConflict (RuntimeError)         a flag has another version than its writer has seen
     ├── DeadlineExceeded (TimeoutError)     a flow was not over within its time
     ├── DriverClosed (RuntimeError)         the driver was closed before this was run
     ├── CommandFailed                       Redis answered with an error
@@ -43,6 +44,7 @@ __all__ = [
     "DecodeError",
     "DriverClosed",
     "EncodeError",
+    "FlagConflict",
     "IdReused",
     "JobFailed",
     "LockLost",
@@ -169,6 +171,25 @@ class TooManySessions(PatternsError, RuntimeError):
 
 class LoginRevoked(PatternsError, PermissionError):
     """All sessions of the user were ended while the login was under way, and none was created."""
+
+
+class FlagConflict(PatternsError, RuntimeError):
+    """A flag has another version than its writer has seen; nothing was written.
+
+    Parameters:
+        name: of the flag.
+        version: that it has; 0 where there never was one.
+    """
+
+    def __init__(self, name: str, version: int) -> None:
+        super().__init__(name, version)
+        self.name = name
+        self.version = version
+
+    def __str__(self) -> str:
+        if not self.version:
+            return f"there is no flag {self.name!r}"
+        return f"the flag {self.name!r} has version {self.version}, or was deleted by it; nothing was written"
 
 
 class DeadlineExceeded(PatternsError, TimeoutError):

@@ -19,6 +19,8 @@ from redis_patterns_core.cache import Cache
 from redis_patterns_core.cache_entries import MISS
 from redis_patterns_core.cluster import keys_of
 from redis_patterns_core.errors import CommandFailed, PatternsError
+from redis_patterns_core.flag import Flag
+from redis_patterns_core.flags import Flags
 from redis_patterns_core.flow import Call, Defer, Flow, Steps, flow
 from redis_patterns_core.job_records import Job
 from redis_patterns_core.jobs import Jobs
@@ -96,6 +98,8 @@ def sections(namespace: str) -> list[Section]:
     job_keys = tuple(str(key) for key in keys_of(jobs.reserve(1, worker="w").commands[0]))
     charges: Once[str] = Once("charges", namespace=namespace)
     mails: FifoQueue[str] = FifoQueue("mails", namespace=namespace)
+    flags = Flags("shop", namespace=namespace)
+    new_ui = Flag("new-ui", percentage=25, allowlist=["ann"], blocklist=["bob"])
     weekly = Leaderboard("weekly", namespace=namespace)
     race = Leaderboard("race", order="lowest", ties="dense", first_come=True, namespace=namespace)
     racers: MemberData[str] = MemberData(race)
@@ -225,6 +229,29 @@ def sections(namespace: str) -> list[Section]:
                 Step("mails.length()", mails.length(), _is(1)),
             ],
             {"mails": mails},
+        ),
+        Section(
+            "Flags: who has a feature, the same everywhere",
+            [
+                Step(
+                    'flags.put(new_ui, by="zoe", token="t")',
+                    flags.put(new_ui, by="zoe", token="t"),  # noqa: S106  shown
+                    _is(1),
+                ),
+                Step('flags.is_enabled("new-ui", "ann")', flags.is_enabled("new-ui", "ann"), lambda got: got),
+                Step('flags.is_enabled("new-ui", "bob")', flags.is_enabled("new-ui", "bob"), lambda got: not got),
+                Step(
+                    'flags.evaluate("new-ui", "cy", default=False)',
+                    flags.evaluate("new-ui", "cy", default=False),
+                    lambda got: (got.value, got.step) == (False, "default"),
+                ),
+                Step(
+                    'flags.delete("new-ui", expected_version=1, token="u")',
+                    flags.delete("new-ui", expected_version=1, token="u"),  # noqa: S106  shown
+                    lambda got: got,
+                ),
+            ],
+            {"flags": flags, "new_ui": new_ui},
         ),
         Section(
             "TokenBucket: two at once, one more every ten seconds",

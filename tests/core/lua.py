@@ -53,7 +53,7 @@ class Fake:
             self._loaded[command.script.name] = self.lua.execute(source.encode())
         _, _, count, *words = command.args
         assert isinstance(count, int)
-        encoded = [str(word).encode() for word in words]
+        encoded = [word if isinstance(word, bytes) else str(word).encode() for word in words]
         keys, argv = self.lua.table_from(encoded[:count]), self.lua.table_from(encoded[count:])
         self._declared = {str(word) for word in words[:count]}
         redis = self.lua.table_from(

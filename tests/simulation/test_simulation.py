@@ -41,6 +41,8 @@ from tests.simulation.cases import (
     several,
     slots_setup,
 )
+from tests.simulation.flag_bugs import FLAG_BUGS
+from tests.simulation.flag_cases import FLAG_CASES, flag_setup
 from tests.simulation.job_bugs import JOB_BUGS
 from tests.simulation.job_cases import JOB_CASES, LAGGING, jobs_setup
 from tests.simulation.lease_bugs import LEASE_BUGS
@@ -69,6 +71,7 @@ CASES = {
     **SESSION_CASES,
     **JOB_CASES,
     **ONCE_CASES,
+    **FLAG_CASES,
 }
 PLANTED = [
     *BUGS,
@@ -79,6 +82,7 @@ PLANTED = [
     *SESSION_BUGS,
     *JOB_BUGS,
     *ONCE_BUGS,
+    *FLAG_BUGS,
 ]
 FOUND: list[str] = []
 
@@ -190,6 +194,13 @@ def test_once_in_all_orders(once: Once[int]) -> None:
     report = explore(setup, faults=("crash", "cancel", "lose_reply", "expire"))
     FOUND.append(f"once, {once.after_crash}: {report.schedules:,} orders, all of them")
     assert report.schedules == 400
+
+
+def test_flags_of_two_writers_in_all_orders() -> None:
+    """Each reads and writes: every order to the end, with a lost answer or a crash anywhere."""
+    setup = flag_setup(writers=2, writes=1, follows=False, slow=False)
+    report = explore(setup, faults=("lose_reply", "crash"), most_faults=2)
+    FOUND.append(f"flags, two writers: {report.schedules:,} orders, all of them")
 
 
 def test_counts_in_all_orders() -> None:

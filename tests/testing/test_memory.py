@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,10 @@ from redis_patterns import (
     Decision,
     ErrorReply,
     FixedWindow,
+    Flag,
+    FlagClient,
+    FlagConflict,
+    Flags,
     Leaderboard,
     Limit,
     Lock,
@@ -49,6 +54,20 @@ def test_keys_expire_when_the_test_says_so() -> None:
         assert redis.run(reads("TTL", "k")) == 3500
         server.clock.advance(3501)
         assert redis.run(reads("GET", "k")) is None
+
+
+def test_a_thread_that_follows_moves_no_time() -> None:
+    """What a driver does by itself takes the time of everybody, and none of the test's."""
+    server, flags, changed = Memory(), Flags("shop"), threading.Event()
+    with server.sync() as redis:
+        client = FlagClient(flags, on_event=lambda event: changed.set() if event.names else None)
+        with redis.follow(client):
+            time.sleep(0.05)
+            assert server.clock() == 0
+            redis.run(flags.put(Flag("a")))
+            assert changed.wait(10)
+            assert client.is_enabled("a")
+        assert server.clock() == 0
 
 
 def test_a_sync_driver_does_not_wait() -> None:
@@ -163,6 +182,8 @@ def _operations(seed: int, count: int) -> list[Plan[Any]]:
     several = AllOf(*LIMITS)
     leases = [lock._lease(token) for token in ("t1", "t2", "t3")]
     members = ["ann", "bob", "cy", "d é\r\n", "e{}"]
+    flags = Flags("f", keep_changes=5)
+    versions = [None, None, 0, 1, 2, 3]
     scores = [0, 1, -1, 2.5, 1e300, -0.1, 2**53, float("inf"), float("-inf"), 3]
     makers: list[Callable[[], Plan[Any]]] = [
         lambda: board.add(chance.choice(members), chance.choice(scores)),
@@ -199,6 +220,18 @@ def _operations(seed: int, count: int) -> list[Plan[Any]]:
         lambda: lock.acquire(chance.choice(leases).token),
         lambda: lock.extend(chance.choice(leases)),
         lambda: lock.release(chance.choice(leases)),
+        lambda: flags.put(
+            Flag(
+                chance.choice(members[:3]), requires={chance.choice(members[3:]): "on"}, percentage=chance.randint(0, 9)
+            ),
+            expected_version=chance.choice(versions),
+        ),
+        lambda: flags.put(Flag(chance.choice(members[3:]), requires={chance.choice(members[:3]): "on"})),
+        lambda: flags.delete(chance.choice(members), expected_version=chance.choice(versions)),
+        lambda: flags.get(chance.choice(members)),
+        lambda: flags.evaluate(chance.choice(members), "ann"),
+        lambda: flags.snapshot().map(list),
+        lambda: flags.history(3).map(lambda changes: [(one.name, one.version, one.flag) for one in changes]),
     ]
     return [chance.choice(makers)() for _ in range(count)]
 
@@ -213,7 +246,7 @@ def test_it_answers_as_a_real_server_does(seed: int, redis_server: Server) -> No
     memory = Memory()
     keys = [Leaderboard("b").key, Lock("l").key, *(key for board in BOARDS for key in board.here().keys)]
     keys += [limit.key(name) for limit in LIMITS for name in ("ann", "bob", "cy", "d é\r\n", "e{}")]
-    keys += [ConcurrencyLimit("c", limit=2).key("ann")]
+    keys += [ConcurrencyLimit("c", limit=2).key("ann"), Flags("f").key, f"{Flags('f').key}:changes"]
     with Driver.connect(redis_server.url) as real, memory.sync() as redis:
         real.run(sets("DEL", *keys))
         for number, plan in enumerate(_operations(seed, 2000)):
@@ -227,5 +260,5 @@ def _outcome(redis: Driver, plan: Plan[Any]) -> object:
         return redis.run(plan)
     except CommandFailed as error:
         return ErrorReply(error.code, "")
-    except BoardRefused as error:
+    except (BoardRefused, FlagConflict, ConfigurationError) as error:
         return str(error)

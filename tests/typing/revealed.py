@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
-from typing import assert_type
+from typing import Any, assert_type
 
 import redis_patterns.asyncio
 import redis_patterns.sync
@@ -21,7 +21,14 @@ from redis_patterns import (
     Empty,
     Enqueued,
     Entry,
+    Evaluation,
     FifoQueue,
+    Flag,
+    FlagChange,
+    FlagClient,
+    FlagContext,
+    Flags,
+    FlagSnapshot,
     Flow,
     Guarded,
     Held,
@@ -309,3 +316,31 @@ def wrong(redis: redis_patterns.sync.Driver) -> None:
     limiter.hit("a").name = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     users.load("1", lambda: 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     users.set("1", 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+flags = Flags("shop")
+
+
+def flagging(redis: redis_patterns.sync.Driver, snapshot: FlagSnapshot) -> None:
+    assert_type(redis.run(flags.put(Flag("x"), expected_version=3)), int)
+    assert_type(redis.run(flags.get("x")), Flag | None)
+    assert_type(redis.run(flags.delete("x")), bool)
+    assert_type(redis.run(flags.update("x", lambda flag: flag)), Flag)
+    assert_type(redis.run(flags.snapshot()), FlagSnapshot)
+    assert_type(redis.run(flags.history()), list[FlagChange])
+    assert_type(redis.run(flags.export_json()), str)
+    assert_type(redis.run(flags.import_json("{}")), dict[str, int])
+    assert_type(redis.run(batch(flags.is_enabled("x", "ann"), limiter.hit("ann"))), tuple[bool, Decision])
+    assert_type(flags.evaluate("x", "ann", 7), Plan[Evaluation[int]])
+    assert_type(snapshot.evaluate("x", FlagContext("ann", {"age": 7}), "red").value, str)
+    assert_type(snapshot.evaluate("x").value, Any)
+    assert_type(snapshot.is_enabled("x", 7), bool)
+    with redis.follow(flags) as client:
+        assert_type(client, FlagClient)
+        assert_type(client.evaluate("x", None, 0.5), Evaluation[float])
+
+
+async def following(redis: redis_patterns.asyncio.Driver, other: redis_patterns.trio.Driver) -> None:
+    async with redis.follow(FlagClient(flags, poll=5)) as client, other.follow(flags) as second:
+        assert_type(client, FlagClient)
+        assert_type(second.is_enabled("x", "ann"), bool)
