@@ -14,13 +14,14 @@ import trio
 import redis_patterns.asyncio
 import redis_patterns.trio
 from redis_patterns._async import AsyncDriver
-from tests.benchmarks import workload
+from tests.benchmarks import peers, workload
 from tests.benchmarks.bench_sync import BARE, bare
 from tests.benchmarks.floors import JoinedAsyncio, JoinedTrio
 from tests.benchmarks.harness import Case, Contender, Work
+from tests.benchmarks.lab import Group
 from tests.benchmarks.workload import awaiting, awaiting_built
 
-__all__ = ["asyncio_cases", "trio_cases"]
+__all__ = ["GROUPS", "asyncio_cases", "trio_cases"]
 
 TASKS = (1, 64, 512)
 JOINED = "bare joined connection"
@@ -144,7 +145,7 @@ def trio_cases(path: str) -> list[Case]:
 
 def _coredis(path: str) -> _Entry:
     """Give coredis, which runs on both loops."""
-    package = workload.optional("coredis")
+    package = peers.optional("coredis")
 
     @contextlib.asynccontextmanager
     async def opening(what: str, tasks: int) -> AsyncGenerator[Work]:
@@ -158,7 +159,7 @@ def _coredis(path: str) -> _Entry:
 
             yield await _peer(client, pipelined, what)
 
-    return _Entry("coredis", opening, absent="" if package else "not installed")
+    return _Entry("coredis", opening, absent=peers.absent("coredis"))
 
 
 def _cases(loop: str, path: str, in_tasks: Tasks, entries: Sequence[_Entry]) -> list[Case]:
@@ -229,3 +230,18 @@ async def _peer(client: Any, pipelined: Callable[[], Awaitable[object]], what: s
         return awaiting(script, workload.SCRIPT_KEYS, workload.SCRIPT_ARGUMENTS)
     workload.checked_gets(await pipelined())
     return awaiting(pipelined)
+
+
+_HOW = (
+    "One task, or many that share a driver, send a command, a script, a batch. The floor of one task is a blocking socket "
+    "with hiredis, that of many one connection that all share. redis-py has a connection for each task."
+)
+GROUPS = [
+    Group("asyncio", "asyncio", _HOW, lambda lab: lab.measure(asyncio_cases(lab.server.socket_path))),
+    Group(
+        "trio",
+        "trio",
+        "The same on trio, for which there is no redis-py.",
+        lambda lab: lab.measure(trio_cases(lab.server.socket_path)),
+    ),
+]

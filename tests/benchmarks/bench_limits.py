@@ -19,13 +19,14 @@ import redis.asyncio
 import redis_patterns.asyncio
 from redis_patterns import FixedWindow, Limit, SlidingCounter, SlidingLog, TokenBucket
 from redis_patterns.sync import Driver
-from tests.benchmarks import workload
+from tests.benchmarks import peers
 from tests.benchmarks.bench_sync import BARE
 from tests.benchmarks.floors import Bare, JoinedAsyncio, Words
 from tests.benchmarks.harness import Case, Contender, Work
+from tests.benchmarks.lab import Group
 from tests.benchmarks.workload import awaiting_built, calling_built
 
-__all__ = ["cases"]
+__all__ = ["GROUP", "in_tasks"]
 
 JOINED = "bare joined connection"
 IDS = [f"user-{number}" for number in range(1024)]
@@ -61,7 +62,7 @@ ALGORITHMS = {
 }
 
 
-def cases(path: str) -> list[Case]:
+def _cases(path: str) -> list[Case]:
     """Give the cases, for the server on a unix socket."""
     found: list[Case] = []
     for name, algorithm in ALGORITHMS.items():
@@ -72,7 +73,7 @@ def cases(path: str) -> list[Case]:
             floor = _bare(path, algorithm) if tasks == 1 else _joined(path, algorithm)
             rows = [floor, _ours_async(path, algorithm), *_async_peers(path, algorithm, tasks)]
             if tasks > 1:
-                rows = [_in_tasks(row, tasks) for row in rows]
+                rows = [in_tasks(row, tasks) for row in rows]
             by = f"{title}; {tasks} task{'' if tasks == 1 else 's'} of asyncio"
             where = "same" if tasks == 1 else "apart"
             found.append(Case(f"limits-asyncio-{name}-{tasks}", by, floor.name, rows, "asyncio", tasks, where))
@@ -129,9 +130,9 @@ def _ours(path: str, algorithm: _Algorithm) -> Contender:
 
 
 def _sync_peers(path: str, algorithm: _Algorithm) -> list[Contender]:
-    limits: Any = workload.optional("limits")
-    throttled: Any = workload.optional("throttled")
-    pyrate: Any = workload.optional("pyrate_limiter")
+    limits: Any = peers.optional("limits")
+    throttled: Any = peers.optional("throttled")
+    pyrate: Any = peers.optional("pyrate_limiter")
     ids = itertools.cycle(IDS).__next__
 
     @contextlib.asynccontextmanager
@@ -190,9 +191,9 @@ def _ours_async(path: str, algorithm: _Algorithm) -> Contender:
 
 
 def _async_peers(path: str, algorithm: _Algorithm, tasks: int) -> list[Contender]:
-    limits: Any = workload.optional("limits")
-    throttled: Any = workload.optional("throttled.asyncio")
-    pyrate: Any = workload.optional("pyrate_limiter")
+    limits: Any = peers.optional("limits")
+    throttled: Any = peers.optional("throttled.asyncio")
+    pyrate: Any = peers.optional("pyrate_limiter")
     ids = itertools.cycle(IDS).__next__
 
     @contextlib.asynccontextmanager
@@ -231,18 +232,16 @@ def _async_peers(path: str, algorithm: _Algorithm, tasks: int) -> list[Contender
 
 def _peers(algorithm: _Algorithm, by_limits: Any, by_throttled: Any, by_pyrate: Any) -> list[Contender]:
     rows = [
-        ("limits", algorithm.limits, "limits", by_limits),
-        ("throttled-py", algorithm.throttled, "throttled", by_throttled),
-        ("pyrate-limiter", algorithm.pyrate, "pyrate_limiter", by_pyrate),
+        ("limits", algorithm.limits, by_limits),
+        ("throttled-py", algorithm.throttled, by_throttled),
+        ("pyrate-limiter", algorithm.pyrate, by_pyrate),
     ]
-    return [
-        Contender(name, opening, "" if workload.optional(package) else "not installed")
-        for name, has, package, opening in rows
-        if has
-    ]
+    return [Contender(name, opening, peers.absent(name)) for name, has, opening in rows if has]
 
 
-def _in_tasks(row: Contender, tasks: int) -> Contender:
+def in_tasks(row: Contender, tasks: int) -> Contender:
+    """Give a contender whose work is done by so many tasks of asyncio at the same time."""
+
     @contextlib.asynccontextmanager
     async def opening() -> AsyncGenerator[Work]:
         if row.opening is None:
@@ -259,4 +258,13 @@ def _in_tasks(row: Contender, tasks: int) -> Contender:
 
 def importing(name: str) -> Any:
     """Import a peer's module that is there."""
-    return workload.optional(name)
+    return peers.optional(name)
+
+
+GROUP = Group(
+    "limits",
+    "Rate limits",
+    "One hit that is allowed, by each algorithm, against the same or the nearest one of other libraries; 1,024 ids in "
+    "turn. The floor sends the same script on a bare socket, or on one connection that all tasks share.",
+    lambda lab: lab.measure(_cases(lab.server.socket_path)),
+)

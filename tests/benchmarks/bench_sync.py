@@ -12,14 +12,15 @@ from redis_patterns.sync import Driver
 from tests.benchmarks import workload
 from tests.benchmarks.floors import Bare
 from tests.benchmarks.harness import Case, Contender, Work
+from tests.benchmarks.lab import Group
 from tests.benchmarks.workload import calling, calling_built
 
-__all__ = ["BARE", "bare", "cases"]
+__all__ = ["BARE", "GROUP", "bare"]
 
 BARE = "bare blocking socket"
 
 
-def cases(path: str) -> list[Case]:
+def _cases(path: str) -> list[Case]:
     """Give the cases, for the server on a unix socket."""
 
     def ours(name: str, make: Callable[[Driver], Work], check: Callable[[Driver], None]) -> Contender:
@@ -56,17 +57,18 @@ def cases(path: str) -> list[Case]:
             [
                 bare(path, "get"),
                 # What each layer adds, so that the whole can be accounted for.
-                ours("of ours, the link alone", _link, checks_get),
-                ours("of ours, lease and link", _transport, checks_get),
+                ours("ours, the link alone", _link, checks_get),
+                ours("ours, lease and link", _transport, checks_get),
                 ours("ours, plan prebuilt", lambda driver: calling(driver.run, workload.get()), checks_get),
                 ours("ours, plan built each time", lambda driver: calling_built(driver.run, workload.get), checks_get),
                 peer("redis-py", _get),
                 peer("redis-py, single connection", _get, single=True),
             ],
+            ours="ours, plan built each time",
         ),
         Case(
             "sync-script",
-            "one script: a hit of a token bucket; the peers leave its reply as it is",
+            "one script: a hit of a token bucket",
             BARE,
             [
                 bare(path, "script"),
@@ -74,6 +76,7 @@ def cases(path: str) -> list[Case]:
                 peer("redis-py register_script", _script),
                 peer("redis-py register_script, single connection", _script, single=True),
             ],
+            ours="ours, plan built each time",
         ),
         Case(
             "sync-batch",
@@ -87,8 +90,18 @@ def cases(path: str) -> list[Case]:
                 ),
                 peer("redis-py pipeline", _pipeline),
             ],
+            ours="ours, batch built each time",
         ),
     ]
+
+
+GROUP = Group(
+    "sync",
+    "Synchronous code",
+    "One caller sends a command, a script, a batch. The floor is a blocking socket with hiredis and nothing else. The rows "
+    "of ours show what each layer adds; the peers leave replies as they are.",
+    lambda lab: lab.measure(_cases(lab.server.socket_path)),
+)
 
 
 def bare(path: str, what: str) -> Contender:

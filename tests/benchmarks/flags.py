@@ -1,26 +1,18 @@
-"""Measure evaluations of flags: how many a second one core makes, and as multiples of a bare hash call.
-
-    python tests/benchmarks/flags.py
-
-No server is needed: a followed client answers from its snapshot. Medians of rounds that take turns; a ratio is the
-median of those of each round, as in the other benchmarks.
-"""
+"""Evaluations of flags: a followed client answers from its snapshot, without the server."""
 
 from __future__ import annotations
 
-import statistics
-import sys
-import time
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncGenerator, Callable
 from hashlib import blake2b
-from pathlib import Path
-
-if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from redis_patterns import Condition, Flag, FlagContext, FlagRule, FlagSnapshot
+from tests.benchmarks.harness import Case, Contender, Work
+from tests.benchmarks.lab import Group
 
-ROUNDS = 31
+__all__ = ["GROUP"]
+
+BARE = "a bare hash call"
 USERS = [f"user-{number}" for number in range(2000)]
 KNOWN = [FlagContext(user, {"country": "FR", "app": "2.1.0", "groups": ["a", "b"]}) for user in USERS]
 START = b"rollout\0part\0"
@@ -41,65 +33,70 @@ FLAGS = FlagSnapshot([
 ])  # fmt: skip
 
 
-def hashes() -> None:
-    """Hash each user as a rollout does, and do nothing else."""
-    for user in USERS:
-        blake2b(START + user.encode(), digest_size=8).digest()
+def hashes(count: int) -> None:
+    """Hash users as a rollout does, and do nothing else."""
+    for number in range(count):
+        blake2b(START + USERS[number % 2000].encode(), digest_size=8).digest()
 
 
-def switch(name: str) -> Callable[[], None]:
-    """Give what asks a switch for each user."""
+def switch(name: str) -> Callable[[int], None]:
+    """Give what asks a switch for users."""
     enabled = FLAGS.is_enabled
 
-    def ask() -> None:
-        for user in USERS:
-            enabled(name, user)
+    def ask(count: int) -> None:
+        for number in range(count):
+            enabled(name, USERS[number % 2000])
 
     return ask
 
 
-def evaluate(name: str, default: object) -> Callable[[], None]:
-    """Give what evaluates a flag for each user."""
+def evaluate(name: str, default: object) -> Callable[[int], None]:
+    """Give what evaluates a flag for users."""
     evaluated = FLAGS.evaluate
 
-    def ask() -> None:
-        for user in USERS:
-            evaluated(name, user, default)
+    def ask(count: int) -> None:
+        for number in range(count):
+            evaluated(name, USERS[number % 2000], default)
 
     return ask
 
 
-def ruled() -> None:
-    """Ask a switch with lists and rules for each user of whom something is known."""
+def ruled(count: int) -> None:
+    """Ask a switch with lists and rules for users of whom something is known."""
     enabled = FLAGS.is_enabled
-    for who in KNOWN:
-        enabled("ruled", who)
+    for number in range(count):
+        enabled("ruled", KNOWN[number % 2000])
 
 
-def main() -> None:
-    """Measure, and print a table."""
-    contenders: dict[str, Callable[[], None]] = {
-        "a bare hash call": hashes,
-        "is_enabled, for all": switch("all"),
-        "is_enabled, a rollout": switch("part"),
-        "evaluate, a rollout": evaluate("part", default=False),
-        "evaluate, three variants": evaluate("several", default=""),
-        "is_enabled, lists, two rules, a rollout": ruled,
-    }
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    names = list(contenders)
-    for turn in range(ROUNDS):
-        for name in (*names[turn % len(names) :], *names[: turn % len(names)]):
-            began = time.process_time()
-            contenders[name]()
-            times[name].append((time.process_time() - began) / len(USERS))
-    floor = times[names[0]]
-    print(f"Python {sys.version.split()[0]}, one core, processor time, medians of {ROUNDS} rounds")
-    for name, taken in times.items():
-        middle = statistics.median(taken)
-        ratio = statistics.median(one / bare for one, bare in zip(taken, floor, strict=True))
-        print(f"  {name:40}{middle * 1e9:8.0f} ns{1 / middle:12,.0f} a second{ratio:8.2f} x")
+def _contender(name: str, ask: Callable[[int], None]) -> Contender:
+    @contextlib.asynccontextmanager
+    async def opening() -> AsyncGenerator[Work]:
+        async def work(count: int) -> None:
+            ask(count)
+
+        yield work
+
+    return Contender(name, opening)
 
 
-if __name__ == "__main__":
-    main()
+_CASE = Case(
+    "evaluations",
+    "one evaluation",
+    BARE,
+    [
+        _contender(BARE, hashes),
+        _contender("ours, is_enabled, for all", switch("all")),
+        _contender("ours, is_enabled, a rollout", switch("part")),
+        _contender("ours, evaluate, a rollout", evaluate("part", default=False)),
+        _contender("ours, evaluate, three variants", evaluate("several", default="")),
+        _contender("ours, is_enabled, lists, two rules, a rollout", ruled),
+    ],
+    ours="ours, is_enabled, a rollout",
+)
+GROUP = Group(
+    "flags",
+    "Feature flags",
+    "A flag is evaluated for one user after another, from the snapshot that a client holds: no server is asked. The floor "
+    "is the hash call that a rollout cannot do without.",
+    lambda lab: lab.measure([_CASE]),
+)

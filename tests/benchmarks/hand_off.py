@@ -1,12 +1,7 @@
-"""Measure how a lock goes from one holder to the next, against other libraries' locks.
-
-    python tests/benchmarks/hand_off.py
+"""Locks: how one goes from a holder to the next, against other libraries' locks.
 
 Workers want one lock again and again, and hold it for a moment: eight, then twenty. A hand-over is the time from when
-the holder begins to give it back until the next one has it; it is printed also as a multiple of a bare round trip,
-a PING that a client sends after being idle for as long as the lock is held. ``alone`` is taking and giving back with
-nobody else there, ``asked`` the commands for each turn. It starts a private server, and ends by itself. Peers that are
-not installed are left out; they come with ``pip install -r tests/benchmarks/requirements.txt``.
+the holder begins to give it back until the next one has it.
 """
 
 from __future__ import annotations
@@ -14,31 +9,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import statistics
-import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import redis
 import redis.asyncio
 
-if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
-
 import redis_patterns.asyncio
 from redis_patterns import FairLock, Lock
 from redis_patterns.sync import Driver
-from redis_patterns.testing import server
-from tests.benchmarks.workload import optional
+from tests.benchmarks import peers
+from tests.benchmarks.harness import noted
+from tests.benchmarks.lab import Group, Lab
+from tests.benchmarks.tables import Table, tabulate
 
-CROWDS = ((8, 12), (20, 10))
-"""How many workers, and how many turns each."""
+__all__ = ["GROUP"]
+
 HELD = 0.005  # seconds
-ALONE = 2000
+BARE = "bare PING after so long"
+BARE_ALONE = "bare PING"
 
 
 @dataclass
@@ -112,115 +105,151 @@ async def in_tasks(
     return turns
 
 
-def alone(hold: Callable[[], contextlib.AbstractContextManager[object]]) -> float:
-    """Give the median of microseconds for taking and giving back with nobody else there."""
+def alone(hold: Callable[[], contextlib.AbstractContextManager[object]], count: int) -> list[float]:
+    """Give microseconds for taking and giving back with nobody else there."""
     times: list[float] = []
-    for _ in range(ALONE):
+    for _ in range(count):
         began = time.perf_counter()
         with hold():
             pass
-        times.append(time.perf_counter() - began)
-    return statistics.median(times) * 1e6
+        times.append((time.perf_counter() - began) * 1e6)
+    return times
 
 
-async def alone_in_a_task(hold: Callable[[], contextlib.AbstractAsyncContextManager[object]]) -> float:
+async def alone_in_a_task(
+    hold: Callable[[], contextlib.AbstractAsyncContextManager[object]], count: int
+) -> list[float]:
     """Give the same for a task."""
     times: list[float] = []
-    for _ in range(ALONE):
+    for _ in range(count):
         began = time.perf_counter()
         async with hold():
             pass
-        times.append(time.perf_counter() - began)
-    return statistics.median(times) * 1e6
+        times.append((time.perf_counter() - began) * 1e6)
+    return times
 
 
-@dataclass
-class Table:
-    """Prints the rows of a crowd.
+class Crowd:
+    """Measures contenders with so many workers that take so many turns each, and one worker alone.
 
     Parameters:
-        server: what is asked for its count of commands.
-        crowd, rounds: how many workers, and how many turns each.
+        server: what is asked for its count of commands, and for bare round trips.
+        kind: what the workers are: threads, or tasks of asyncio.
+        workers, rounds: how many, and how many turns each.
+        count: how often a worker takes it that is alone.
     """
 
-    server: redis.Redis
-    crowd: int
-    rounds: int
-    bare: float = 0.0
-
-    def begin(self) -> None:
-        """Measure the bare round trip, and print the head."""
-        times: list[float] = []
-        for _ in range(100):
-            time.sleep(HELD)
-            began = time.perf_counter()
-            self.server.ping()
-            times.append(time.perf_counter() - began)
-        self.bare = statistics.median(times)
-        print(f"\n{self.crowd} workers, {self.rounds} turns each, {HELD * 1000:g} ms held")
-        print(f"a bare round trip after so long: {self.bare * 1e6:.0f} us")
-        print(f"{'':20}{'hand-over':>13}{'of bare':>10}{'worst wait':>13}{'of ideal':>11}{'asked':>8}{'alone':>11}")
+    def __init__(self, server: redis.Redis, kind: str, workers: int, rounds: int, count: int) -> None:
+        self.server, self.kind, self.workers, self.rounds, self.count = server, kind, workers, rounds, count
+        self.hand_overs: dict[str, list[float]] = {BARE: []}
+        self.alone: dict[str, list[float]] = {BARE_ALONE: []}
+        self.counted: dict[str, dict[str, float]] = {}
+        self.absent: dict[str, str] = {}
+        for pause, times in ((HELD, self.hand_overs[BARE]), (0.0, self.alone[BARE_ALONE])):
+            for _ in range(100):
+                time.sleep(pause)
+                began = time.perf_counter()
+                server.ping()
+                times.append((time.perf_counter() - began) * 1e6)
 
     def commands(self) -> int:
         """Give how many commands the server has run."""
         said: Any = self.server.info("stats")
         return int(said["total_commands_processed"])
 
-    def show(self, name: str, turns: Turns, asked: int, microseconds: float) -> None:
-        """Print a contender's row."""
-        ideal = self.crowd * self.rounds * HELD
-        middle = statistics.median(turns.hand_overs)
-        print(
-            f"{name:20}{middle * 1000:10.2f} ms{middle / self.bare:8.1f} x{max(turns.waits) * 1000:10.0f} ms"
-            f"{turns.took / ideal:9.2f} x{asked / self.crowd / self.rounds:8.1f}{microseconds:8.0f} us",
-            flush=True,
-        )
+    def _note(self, name: str, turns: Turns, asked: int, alone: list[float]) -> None:
+        self.hand_overs[name] = [seconds * 1e6 for seconds in turns.hand_overs]
+        self.alone[name] = alone
+        self.counted[name] = {
+            "worst wait, ms": max(turns.waits) * 1000,
+            "time of all, of the ideal": turns.took / (self.workers * self.rounds * HELD),
+            "commands": asked / self.workers / self.rounds,
+        }
 
     def threads(self, name: str, hold: Callable[[], contextlib.AbstractContextManager[object]]) -> None:
         """Run a contender in threads."""
         before = self.commands()
-        turns = in_threads(hold, self.crowd, self.rounds)
-        self.show(name, turns, self.commands() - before - 1, alone(hold))
+        turns = in_threads(hold, self.workers, self.rounds)
+        self._note(name, turns, self.commands() - before - 1, alone(hold, self.count))
 
     async def tasks(self, name: str, hold: Callable[[], contextlib.AbstractAsyncContextManager[object]]) -> None:
         """Run a contender in tasks."""
         before = self.commands()
-        turns = await in_tasks(hold, self.crowd, self.rounds)
-        self.show(name, turns, self.commands() - before - 1, await alone_in_a_task(hold))
+        turns = await in_tasks(hold, self.workers, self.rounds)
+        self._note(name, turns, self.commands() - before - 1, await alone_in_a_task(hold, self.count))
+
+    def tables(self) -> Iterator[Table]:
+        """Give what was measured."""
+        yield tabulate(
+            f"hand-over-{self.kind}-{self.workers}",
+            f"a hand-over among {self.workers} {self.kind}, {self.rounds} turns each, {HELD * 1000:g} ms held",
+            self.hand_overs,
+            ours="ours, Lock",
+            floor=BARE,
+            counted=self.counted,
+            absent=self.absent,
+            paired=False,
+        )
+        if self.count:
+            yield tabulate(
+                f"alone-{self.kind}",
+                f"taking and giving back with nobody else there; {self.kind}",
+                self.alone,
+                ours="ours, Lock",
+                floor=BARE_ALONE,
+                absent=self.absent,
+                paired=False,
+            )
 
 
-def main() -> None:
-    """Run all contenders."""
-    peer: Any = optional("redis_lock")
-    pottery: Any = optional("pottery")
-    with server() as running, redis.Redis(unix_socket_path=running.socket_path) as client:
-        for crowd, rounds in CROWDS:
-            table = Table(client, crowd, rounds)
-            table.begin()
-            with Driver.connect(running.url) as driver:
+def _tables(lab: Lab) -> Iterator[Table]:
+    crowds = lab.of(((8, 12, 2000), (20, 10, 0)), ((8, 3, 20), (20, 2, 0)))
+    with redis.Redis(unix_socket_path=lab.server.socket_path) as client:
+        for workers, rounds, count in crowds:
+            crowd = Crowd(client, "threads", workers, rounds, count)
+            with Driver.connect(lab.server.url) as driver:
                 for lock in (Lock("hand-over"), FairLock("hand-over")):
-                    table.threads(f"ours, {type(lock).__name__}, sync", partial(driver.hold, lock, wait=60))
-            table.threads("redis-py", lambda: client.lock("redis-py", timeout=10))
-            if peer is not None:
-                table.threads("python-redis-lock", lambda: peer.Lock(client, "python-redis-lock", expire=10))
-            if pottery is not None:
+                    crowd.threads(f"ours, {type(lock).__name__}", partial(driver.hold, lock, wait=60))
+            crowd.threads("redis-py", lambda: client.lock("redis-py", timeout=10))
+            for name, hold in _peers(client).items():
+                if why := peers.absent(name):
+                    crowd.absent[name] = why
+                    continue
+                with noted(name, crowd.absent):
+                    crowd.threads(name, hold)
+            yield from crowd.tables()
+            crowd = Crowd(client, "tasks", workers, rounds, count)
+            asyncio.run(_asyncio(lab.server.socket_path, crowd))
+            yield from crowd.tables()
 
-                @contextlib.contextmanager
-                def redlock() -> Generator[None]:
-                    with pottery.Redlock(key="pottery", masters={client}, auto_release_time=10):
-                        yield
 
-                table.threads("pottery", redlock)
-            asyncio.run(_asyncio(running.socket_path, table))
+def _peers(client: redis.Redis) -> dict[str, Callable[[], contextlib.AbstractContextManager[object]]]:
+    @contextlib.contextmanager
+    def redlock() -> Generator[None]:
+        with peers.optional("pottery").Redlock(key="pottery", masters={client}, auto_release_time=10):
+            yield
+
+    def redis_lock() -> contextlib.AbstractContextManager[object]:
+        made: contextlib.AbstractContextManager[object] = peers.optional("redis_lock").Lock(
+            client, "python-redis-lock", expire=10
+        )
+        return made
+
+    return {"python-redis-lock": redis_lock, "pottery": redlock}
 
 
-async def _asyncio(path: str, table: Table) -> None:
+async def _asyncio(path: str, crowd: Crowd) -> None:
     async with redis_patterns.asyncio.Driver.connect(f"unix://{path}") as driver:
         for lock in (Lock("hand-over-asyncio"), FairLock("hand-over-asyncio")):
-            await table.tasks(f"ours, {type(lock).__name__}, aio", partial(driver.hold, lock, wait=60))
+            await crowd.tasks(f"ours, {type(lock).__name__}", partial(driver.hold, lock, wait=60))
     async with redis.asyncio.Redis(unix_socket_path=path) as client:
-        await table.tasks("redis.asyncio", lambda: client.lock("redis-asyncio", timeout=10))
+        await crowd.tasks("redis-py", lambda: client.lock("redis-asyncio", timeout=10))
 
 
-if __name__ == "__main__":
-    main()
+GROUP = Group(
+    "locks",
+    "Locks",
+    "Workers want one lock again and again. A hand-over is the time from when the holder begins to give it back until the "
+    "next one has it; it has a round trip in it at least, which is the floor. Commands are those of a turn.",
+    _tables,
+)

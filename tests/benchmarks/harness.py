@@ -4,17 +4,16 @@ Machines are busy and change their pace while one measures. What is compared has
 gives each contender one slice, in an order that rotates from round to round; a ratio is the median over the rounds of
 (contender in this round / floor in this round), and not a quotient of two medians, which were taken at other moments.
 
+    trouble: dict[str, str] = {}
     async with contextlib.AsyncExitStack() as stack:
-        works = await open_all(contenders, stack)
-        samples = await measure(works, settings)
-    rows = summarize(samples, floor="bare")
+        works = await open_all(contenders, stack, trouble)
+        samples = await measure(works, settings, trouble)
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,15 +22,13 @@ from typing import TypeAlias
 __all__ = [
     "Case",
     "Contender",
-    "Row",
     "Samples",
     "Settings",
-    "Spread",
     "Work",
     "measure",
+    "noted",
     "open_all",
     "schedule",
-    "summarize",
 ]
 
 Work: TypeAlias = Callable[[int], Awaitable[None]]
@@ -60,13 +57,14 @@ class Case:
     """One operation, and the contenders that do it.
 
     Parameters:
-        name: what ``--only`` selects.
+        name: of its table.
         title: what an operation is, in words.
-        floor: the contender that the others are compared with.
-        contenders: in the order of the table.
+        floor: the contender that does the least; empty where there is none.
+        contenders: in the order of the table; those of ours have names that start so.
         loop: ``asyncio`` or ``trio``, which all contenders run on; synchronous ones do not mind.
         tasks: how many tasks do the operation at the same time.
-        cores: where client and server run unless the command line says otherwise: ``same`` or ``apart``.
+        cores: where client and server run: ``same``, ``apart`` or ``free``.
+        ours: the contender that the peers are compared with.
     """
 
     name: str
@@ -76,6 +74,7 @@ class Case:
     loop: str = "asyncio"
     tasks: int = 1
     cores: str = "same"
+    ours: str = "ours"
 
 
 @dataclass(frozen=True)
@@ -95,56 +94,12 @@ class Settings:
     least: int = 20
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Where the middle of some samples is, and how far apart they are."""
-
-    median: float
-    least: float
-    lower: float
-    upper: float
-
-    @classmethod
-    def of(cls, samples: Sequence[float]) -> Spread:
-        """Summarize samples, one at least."""
-        # A single sample has no quartiles; it is all there is.
-        several = list(samples) if len(samples) > 1 else [samples[0]] * 2
-        lower, median, upper = statistics.quantiles(several, n=4, method="inclusive")
-        return cls(median, min(samples), lower, upper)
-
-
 @dataclass
 class Samples:
     """What one contender took: microseconds of an operation, one number for each round."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One contender's result.
-
-    Parameters:
-        name: the contender.
-        wall: microseconds of an operation.
-        cpu: microseconds of this process's processor time in an operation; the server's is not in it.
-        ratio: times the floor's wall time of the same round.
-        cpu_ratio: times the floor's processor time of the same round.
-        absent: why there are no numbers; empty where there are.
-    """
-
-    name: str
-    wall: Spread | None = None
-    cpu: Spread | None = None
-    ratio: Spread | None = None
-    cpu_ratio: Spread | None = None
-    absent: str = ""
-
-    @property
-    def per_second(self) -> float:
-        """Operations in a second, at the median."""
-        return 1e6 / self.wall.median if self.wall and self.wall.median else 0.0
 
 
 def schedule(names: Sequence[str], rounds: int) -> Iterator[list[str]]:
@@ -154,18 +109,35 @@ def schedule(names: Sequence[str], rounds: int) -> Iterator[list[str]]:
         yield [*names[start:], *names[:start]]
 
 
-async def open_all(contenders: Sequence[Contender], stack: contextlib.AsyncExitStack) -> dict[str, Work]:
-    """Open the contenders that are present; the stack closes them."""
+async def open_all(
+    contenders: Sequence[Contender], stack: contextlib.AsyncExitStack, trouble: dict[str, str]
+) -> dict[str, Work]:
+    """Open the contenders that are present; the stack closes them. Why a peer could not be opened goes to `trouble`."""
     works: dict[str, Work] = {}
     for contender in contenders:
-        if contender.opening is not None and not contender.absent:
+        if contender.absent or contender.opening is None:
+            trouble[contender.name] = contender.absent or "not measured"
+            continue
+        with noted(contender.name, trouble):
             works[contender.name] = await stack.enter_async_context(contender.opening())
     return works
+
+
+@contextlib.contextmanager
+def noted(name: str, trouble: dict[str, str]) -> Iterator[None]:
+    """Note an error of a peer in `trouble` instead of raising it; those of ours are raised."""
+    try:
+        yield
+    except Exception as error:
+        if name.startswith("ours"):
+            raise
+        trouble[name] = f"{type(error).__name__}: {error}"[:200]
 
 
 async def measure(
     works: Mapping[str, Work],
     settings: Settings,
+    trouble: dict[str, str],
     *,
     tasks: int = 1,
     wall: Callable[[], float] = time.perf_counter,
@@ -176,6 +148,7 @@ async def measure(
     Parameters:
         works: by contender.
         settings: how long.
+        trouble: why a peer cannot do its work goes in here; ours raise.
         tasks: a slice has at least four operations for each of them.
         wall, cpu: the clocks, in seconds.
 
@@ -183,14 +156,17 @@ async def measure(
         As many samples for each as rounds were begun: fewer than wanted when the budget was used up, never none.
     """
     least = max(-(-settings.least // tasks), 4) * tasks if tasks > 1 else settings.least
-    counts = {name: await _calibrated(work, settings.slice_seconds, least, tasks, wall) for name, work in works.items()}
-    samples = {name: Samples() for name in works}
+    counts: dict[str, int] = {}
+    for name, work in works.items():
+        with noted(name, trouble):
+            counts[name] = await _calibrated(work, settings.slice_seconds, least, tasks, wall)
+    samples = {name: Samples() for name in counts}
     # What is there by now stays; without this, each collection below would go through all modules.
     gc.collect()
     gc.freeze()
     ends_at = wall() + settings.budget
     try:
-        for order in schedule(list(works), settings.rounds):
+        for order in schedule(list(counts), settings.rounds):
             for name in order:
                 gc.collect()  # nobody pays for what another has left
                 work, count = works[name], counts[name]
@@ -216,38 +192,3 @@ async def _calibrated(work: Work, seconds: float, least: int, tasks: int, wall: 
     took = wall() - before
     wanted = int(least * seconds / took) if took > 0 else least
     return max(least, wanted - wanted % tasks)
-
-
-def summarize(samples: Mapping[str, Samples], floor: str, contenders: Sequence[Contender] = ()) -> list[Row]:
-    """Give the rows of a table.
-
-    Parameters:
-        samples: of each contender that was measured.
-        floor: the one that the ratios are to; without samples of it there are no ratios.
-        contenders: those that belong in the table too, with the reason why they are absent.
-    """
-    names = [contender.name for contender in contenders] or list(samples)
-    absent = {contender.name: contender.absent or "not measured" for contender in contenders}
-    base = samples.get(floor)
-    rows: list[Row] = []
-    for name in names:
-        own = samples.get(name)
-        if own is None or not own.wall:
-            rows.append(Row(name, absent=absent.get(name, "not measured")))
-            continue
-        rows.append(
-            Row(
-                name,
-                wall=Spread.of(own.wall),
-                cpu=Spread.of(own.cpu),
-                ratio=_ratios(own.wall, base.wall) if base else None,
-                cpu_ratio=_ratios(own.cpu, base.cpu) if base else None,
-            )
-        )
-    return rows
-
-
-def _ratios(own: Sequence[float], base: Sequence[float]) -> Spread | None:
-    """Compare round by round; a clock too coarse to see the floor at all gives no ratio."""
-    ratios = [mine / theirs for mine, theirs in zip(own, base, strict=True) if theirs > 0]
-    return Spread.of(ratios) if ratios else None

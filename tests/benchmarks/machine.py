@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import importlib.metadata
 import os
 import platform
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-__all__ = ["PLACES", "about", "cores_for", "pinned", "version_of"]
+from tests.benchmarks import peers
+
+__all__ = ["PLACES", "about", "cores_for", "pinned"]
 
 PLACES = ("same", "apart", "free")
 """Client and server on one core, on two different ones, or wherever the system puts them."""
@@ -66,25 +67,15 @@ def pinned(server_pid: int, place: str) -> Generator[str]:
             os.sched_setaffinity(server_pid, theirs)
 
 
-def version_of(package: str) -> str | None:
-    """Give a package's version, ``None`` when it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def about(server: str) -> dict[str, str | int | None]:
-    """Tell what a result belongs to."""
+def about(server: str, loop: str) -> dict[str, str]:
+    """Tell what a result belongs to: when, where, and which versions."""
     return {
-        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "machine": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
         "server": server,
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "redis-py": version_of("redis"),
-        **{package: version_of(package) for package in ("hiredis", "trio", "anyio", "coredis", "uvloop")},
+        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "asyncio's loop": loop,
+        **{package: peers.version(package) for package in ("redis", "hiredis", "trio", "anyio")},
     }
 
 

@@ -1,43 +1,26 @@
-"""Measure queues of jobs against other libraries': putting jobs, and one process that does them.
-
-    python tests/benchmarks/queues.py --jobs 2000
-
-Jobs do nothing. ``one by one`` puts each in a request of its own, ``batch`` as the library does it in bulk; ``drain``
-is one worker process, from its first job to its last. Commands are counted by the server, those inside scripts too.
-``at rest`` is the time from putting a job until its handler begins, while a worker waits, beside a bare PING of the
-same driver; ``idle`` is how many commands a worker sends in a second while there is nothing to do. It starts a private
-server on the loopback interface, and ends by itself. Peers that are not installed are left out; they come with
-``pip install -r tests/benchmarks/requirements.txt``.
-"""
+"""Queues of jobs: putting jobs, one process that does them, and how late one begins on a worker at rest."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import os
-import statistics
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import redis
 
-if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
-
 from redis_patterns import Command, Effect, Job, Jobs, Plan
-from redis_patterns.asyncio import Driver as AsyncioDriver
-from redis_patterns.sync import Driver
-from redis_patterns.testing import server
-from tests.benchmarks import queue_workers
-from tests.benchmarks.workload import optional
+from redis_patterns.asyncio import Driver
+from tests.benchmarks import peers
+from tests.benchmarks.harness import noted
+from tests.benchmarks.lab import Group, Lab
+from tests.benchmarks.tables import Table, tabulate
 
-TIME = 30.0
+__all__ = ["GROUP"]
+
+TIME = 60.0
+"""Seconds after which a program is given up."""
 
 
 @dataclass(frozen=True)
@@ -46,186 +29,103 @@ class Library:
 
     Parameters:
         name: what its rows say.
-        put: puts so many jobs, one by one.
-        put_batch: puts so many in bulk; ``None`` where there is no way.
-        worker: the name of its worker, see `queue_workers`.
+        program: its function in `queue_producers` and in `queue_workers`.
+        package: what has to be installed.
+        environment: where it lives; beside us without a name.
+        batch: whether it can put many jobs at once.
     """
 
     name: str
-    put: Callable[[str, int], None]
-    put_batch: Callable[[str, int], None] | None
-    worker: str
-
-
-def ours(url: str, count: int) -> None:
-    jobs: Jobs[int] = Jobs("bench")
-    with Driver.connect(url) as driver:
-        for number in range(count):
-            driver.run(jobs.enqueue(number))
-
-
-def ours_batch(url: str, count: int) -> None:
-    jobs: Jobs[int] = Jobs("bench")
-    with Driver.connect(url) as driver:
-        for start in range(0, count, 500):
-            driver.run(jobs.enqueue_many(range(start, min(count, start + 500))))
-
-
-def ours_asyncio(url: str, count: int) -> None:
-    async def main() -> None:
-        jobs: Jobs[int] = Jobs("bench")
-        async with AsyncioDriver.connect(url) as driver:
-            for number in range(count):
-                await driver.run(jobs.enqueue(number))
-
-    asyncio.run(main())
-
-
-def rq(url: str, count: int) -> None:
-    library: Any = optional("rq")
-    with redis.Redis.from_url(url) as client:
-        queue = library.Queue("bench", connection=client)
-        for number in range(count):
-            queue.enqueue(queue_workers.nothing, number, result_ttl=0)
-
-
-def rq_batch(url: str, count: int) -> None:
-    library: Any = optional("rq")
-    with redis.Redis.from_url(url) as client:
-        queue = library.Queue("bench", connection=client)
-        data = [library.Queue.prepare_data(queue_workers.nothing, (number,), result_ttl=0) for number in range(count)]
-        queue.enqueue_many(data)
-
-
-def arq(url: str, count: int) -> None:
-    async def main() -> None:
-        connections: Any = optional("arq.connections")
-        pool = await connections.create_pool(connections.RedisSettings.from_dsn(url))
-        for number in range(count):
-            await pool.enqueue_job("nothing", number)
-        await pool.aclose()
-
-    asyncio.run(main())
-
-
-def saq(url: str, count: int) -> None:
-    async def main() -> None:
-        library: Any = optional("saq")
-        queue = library.Queue.from_url(url, name="bench")
-        await queue.connect()
-        for number in range(count):
-            await queue.enqueue("nothing", number=number)
-        await queue.disconnect()
-
-    asyncio.run(main())
-
-
-def dramatiq(url: str, count: int) -> None:
-    actor = queue_workers.dramatiq_actor(url)
-    for number in range(count):
-        actor.send(number)
-
-
-def streaq(url: str, count: int) -> None:
-    async def main() -> None:
-        worker, task = queue_workers.streaq_worker(url)
-        async with worker:
-            for number in range(count):
-                await task.enqueue(number)
-
-    asyncio.run(main())
-
-
-def streaq_batch(url: str, count: int) -> None:
-    async def main() -> None:
-        worker, task = queue_workers.streaq_worker(url)
-        async with worker:
-            await worker.enqueue_many([task.enqueue(number) for number in range(count)])
-
-    asyncio.run(main())
-
-
-def taskiq(url: str, count: int) -> None:
-    async def main() -> None:
-        broker, task = queue_workers.taskiq_broker(url)
-        await broker.startup()
-        for number in range(count):
-            await task.kiq(number)
-        await broker.shutdown()
-
-    asyncio.run(main())
-
-
-def bullmq(url: str, count: int) -> None:
-    async def main() -> None:
-        library: Any = optional("bullmq")
-        queue = library.Queue("bench", {"connection": url})
-        for number in range(count):
-            await queue.add("job", {"number": number}, {"removeOnComplete": True})
-        await queue.close()
-
-    asyncio.run(main())
-
-
-def bullmq_batch(url: str, count: int) -> None:
-    async def main() -> None:
-        library: Any = optional("bullmq")
-        queue = library.Queue("bench", {"connection": url})
-        for start in range(0, count, 500):
-            numbers = range(start, min(count, start + 500))
-            options = {"removeOnComplete": True}
-            await queue.addBulk([{"name": "job", "data": {"number": number}, "opts": options} for number in numbers])
-        await queue.close()
-
-    asyncio.run(main())
+    program: str
+    package: str
+    environment: str = ""
+    batch: bool = False
 
 
 LIBRARIES = [
-    Library("ours", ours, ours_batch, "ours"),
-    Library("ours, asyncio", ours_asyncio, None, "ours_asyncio"),
-    Library("rq", rq, rq_batch, "rq"),
-    Library("arq", arq, None, "arq"),
-    Library("saq", saq, None, "saq"),
-    Library("dramatiq", dramatiq, None, "dramatiq"),
-    Library("streaq", streaq, streaq_batch, "streaq"),
-    Library("taskiq", taskiq, None, "taskiq"),
-    Library("bullmq", bullmq, bullmq_batch, "bullmq"),
+    Library("ours, sync", "ours", "redis-patterns", batch=True),
+    Library("ours, asyncio", "ours_asyncio", "redis-patterns"),
+    Library("rq", "rq", "rq", batch=True),
+    Library("arq", "arq", "arq", "arq"),
+    Library("saq", "saq", "saq"),
+    Library("dramatiq", "dramatiq", "dramatiq"),
+    Library("streaq", "streaq", "streaq", batch=True),
+    Library("taskiq", "taskiq", "taskiq-redis", "taskiq"),
+    Library("bullmq", "bullmq", "bullmq", batch=True),
 ]
 
 
-def timed(function: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began
+@dataclass
+class Seen:
+    """What was measured of a library, microseconds a job; ``commands`` are those of a job."""
+
+    put: list[float]
+    batch: list[float]
+    drain: list[float]
+    commands: list[float]
 
 
-def drain(library: Library, url: str, count: int) -> tuple[float, int]:
-    """Let one worker process do so many jobs, which are there; give the seconds, and the commands that it took."""
-    client = redis.Redis.from_url(url)
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    words = [sys.executable, "-m", "tests.benchmarks.queue_workers", library.worker, url, str(count)]
-    before = client.info("stats")["total_commands_processed"]
-    with subprocess.Popen(
-        words, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
-    ) as process:
-        assert process.stdout is not None
-        gives_up = threading.Timer(TIME, process.kill)
-        gives_up.start()
-        try:
-            said = process.stdout.readline()
-            commands = client.info("stats")["total_commands_processed"] - before
-        finally:
-            gives_up.cancel()
-            process.kill()
-    client.close()
-    return (float(said) if said.strip() else float("nan")), commands
+def _round(library: Library, url: str, client: redis.Redis, count: int, seen: Seen) -> None:
+    """Put jobs one by one, then in bulk, and let one worker process do them."""
+
+    def put(program: str) -> float:
+        client.flushall()
+        process = peers.start(library.environment, "queue_producers", program, url, str(count))
+        return peers.said(process, TIME) / count * 1e6
+
+    seen.put.append(put(library.program))
+    if library.batch:
+        seen.batch.append(put(f"{library.program}_batch"))
+    before = _commands(client)
+    worker = peers.start(library.environment, "queue_workers", library.program, url, str(count))
+    seen.drain.append(peers.said(worker, TIME) / count * 1e6)
+    seen.commands.append((_commands(client) - before) / count)
 
 
-def at_rest(url: str) -> tuple[float, float, float]:
-    """Give the median seconds from putting a job until its handler begins, those of a PING, and idle commands a second.
+def _commands(client: redis.Redis) -> int:
+    said: Any = client.info("stats")
+    return int(said["total_commands_processed"])
 
-    All of the asyncio driver.
-    """
+
+def _tables(lab: Lab) -> Iterator[Table]:
+    count = lab.of(2000, 100)
+    trouble = {one.name: why for one in LIBRARIES if (why := peers.absent(one.package, one.environment))}
+    seen: dict[str, Seen] = {}
+    with redis.Redis.from_url(lab.tcp_url) as client:
+        for _ in range(lab.of(5, 1)):
+            for library in LIBRARIES:
+                if library.name not in trouble:
+                    own = seen.setdefault(library.name, Seen([], [], [], []))
+                    with noted(library.name, trouble):
+                        _round(library, lab.tcp_url, client, count, own)
+    # One that failed in any round has no row of the others.
+    whole = {name: own for name, own in seen.items() if name not in trouble}
+    bulk = {one.name for one in LIBRARIES if one.batch}
+    ours = "ours, sync"
+    yield tabulate(
+        "put", "putting a job, each in a request", {n: own.put for n, own in whole.items()}, ours=ours, absent=trouble
+    )
+    yield tabulate(
+        "put-batch",
+        "putting a job, many at once; those that can",
+        {name: own.batch for name, own in whole.items() if name in bulk},
+        ours=ours,
+        absent={name: why for name, why in trouble.items() if name in bulk},
+    )
+    yield tabulate(
+        "drain",
+        "doing a job that does nothing, by one process",
+        {name: own.drain for name, own in whole.items()},
+        ours=ours,
+        counted={name: {"commands": max(own.commands)} for name, own in whole.items()},
+        absent=trouble,
+    )
+    yield _at_rest(lab)
+
+
+def _at_rest(lab: Lab) -> Table:
+    """Measure from putting a job until its handler begins, beside a PING, and a worker's commands while it is idle."""
+    jobs_done, idle_seconds = lab.of((200, 10), (20, 1))
     late: list[float] = []
     trips: list[float] = []
     idle: list[float] = []
@@ -233,70 +133,46 @@ def at_rest(url: str) -> tuple[float, float, float]:
 
     async def main() -> None:
         jobs: Jobs[float] = Jobs("rest")
-        async with AsyncioDriver.connect(url) as worker, AsyncioDriver.connect(url) as producer:
+        async with Driver.connect(lab.tcp_url) as worker, Driver.connect(lab.tcp_url) as producer:
 
             async def handle(job: Job[float]) -> None:
-                late.append(time.perf_counter() - job.payload)
+                late.append((time.perf_counter() - job.payload) * 1e6)
 
-            working = asyncio.ensure_future(worker.work(jobs, handle, until=lambda: len(late) >= 200))
+            working = asyncio.ensure_future(worker.work(jobs, handle, until=lambda: len(late) >= jobs_done))
             await asyncio.sleep(0.2)
-            while len(late) < 200:
+            while len(late) < jobs_done:
                 began = time.perf_counter()
                 await producer.run(ping)
-                trips.append(time.perf_counter() - began)
+                trips.append((time.perf_counter() - began) * 1e6)
                 await producer.run(jobs.enqueue(time.perf_counter()))
                 await asyncio.sleep(0.005)
             await working
             working = asyncio.ensure_future(worker.work(jobs, handle, until=lambda: bool(idle)))
             await asyncio.sleep(1)
-            with redis.Redis.from_url(url) as client:
-                before = client.info("stats")["total_commands_processed"]
-                await asyncio.sleep(10)
-                idle.append((client.info("stats")["total_commands_processed"] - before - 1) / 10)
+            with redis.Redis.from_url(lab.tcp_url) as client:
+                before = _commands(client)
+                await asyncio.sleep(idle_seconds)
+                idle.append((_commands(client) - before - 1) / idle_seconds)
             await working
 
     asyncio.run(main())
-    return statistics.median(late), statistics.median(trips), idle[0]
+    ours = "ours, asyncio"
+    return tabulate(
+        "at-rest",
+        "from putting a job until its handler begins, while a worker waits",
+        {"a PING by the same driver": trips, ours: late},
+        ours=ours,
+        floor="a PING by the same driver",
+        counted={ours: {"commands a second while idle": idle[0]}},
+        paired=False,
+    )
 
 
-def main() -> None:
-    """Print all figures."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--jobs", type=int, default=2000)
-    parser.add_argument("--only", default="")
-    arguments = parser.parse_args()
-    count: int = arguments.jobs
-    with server(tcp=True) as running:
-        url = running.tcp_url
-        client = redis.Redis.from_url(url)
-        print(f"{'':16} {'one by one':>12} {'batch':>12} {'drain':>12} {'commands a job':>16}")
-        for library in LIBRARIES:
-            if arguments.only and arguments.only not in library.name:
-                continue
-            name = library.worker.partition("_")[0]
-            if name != "ours" and optional(name) is None:
-                print(f"{library.name:16} absent")
-                continue
-            client.flushall()
-            cells: list[str] = []
-            try:
-                single = timed(lambda: library.put(url, count))  # noqa: B023  called at once
-                cells.append(f"{count / single:10,.0f}/s")
-                if library.put_batch is None:
-                    cells.append(f"{'-':>12}")
-                else:
-                    client.flushall()
-                    cells.append(f"{count / timed(lambda: library.put_batch(url, count)):10,.0f}/s")  # type: ignore[misc]  # noqa: B023
-                seconds, commands = drain(library, url, count)
-                cells += [f"{count / seconds:10,.0f}/s", f"{commands / count:16.1f}"]
-            except Exception as error:  # noqa: BLE001  a peer's trouble is shown in its row
-                cells.append(f"{type(error).__name__}: {error}"[:60])
-            print(f"{library.name:16} {' '.join(cells)}", flush=True)
-        if not arguments.only:
-            late, trip, idle = at_rest(url)
-            print(f"at rest: begun after {late * 1e6:.0f} us, {late / trip:.1f} times a PING of {trip * 1e6:.0f} us")
-            print(f"idle: {idle:.1f} commands a second")
-
-
-if __name__ == "__main__":
-    main()
+GROUP = Group(
+    "queues",
+    "Queues of jobs",
+    "Jobs do nothing. Each library puts them in a process of its own, and one worker process does them, from the first job "
+    "to the last, with up to 64 at a time where it can choose. Commands are those of a job, counted by the server, those "
+    "inside scripts too.",
+    _tables,
+)

@@ -1,4 +1,7 @@
-"""What a run tells: a table for each case on the terminal, everything in a JSON file."""
+"""What a run tells: each table on the terminal, and a JSON file, a page and charts for the documentation.
+
+The page and the charts are made of the JSON file alone, so that a test can compare them.
+"""
 
 from __future__ import annotations
 
@@ -6,83 +9,165 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from tests.benchmarks.harness import Case, Row, Samples, Settings, Spread
+from tests.benchmarks.charts import chart, summary
+from tests.benchmarks.tables import Row, Spread, Table
 
-__all__ = ["Result", "table", "write"]
+__all__ = ["Measured", "Results", "files", "text"]
+
+DATA = "benchmarks.json"
+PAGE = "benchmarks.md"
 
 
 @dataclass(frozen=True)
-class Result:
-    """A case that was measured.
+class Measured:
+    """A group that was measured; see `lab.Group`."""
+
+    name: str
+    title: str
+    how: str
+    tables: Sequence[Table]
+
+
+@dataclass(frozen=True)
+class Results:
+    """A run.
 
     Parameters:
-        case: which one.
-        cores: where client and server ran, in words.
-        rows: the table.
-        samples: what it was made of.
+        about: where and on what it was measured.
+        peers: their versions, or why they are absent.
+        short: whether it was only tried.
+        groups: what was measured.
     """
 
-    case: Case
-    cores: str
-    rows: Sequence[Row]
-    samples: Mapping[str, Samples]
+    about: Mapping[str, str]
+    peers: Mapping[str, str]
+    short: bool
+    groups: Sequence[Measured]
+
+    @classmethod
+    def read(cls, text: str) -> Results:
+        """Read what `written` gave."""
+        whole: dict[str, Any] = json.loads(text)
+        groups = [
+            Measured(**{**group, "tables": [Table.read(table) for table in group["tables"]]})
+            for group in whole["groups"]
+        ]
+        return cls(**{**whole, "groups": groups})
+
+    def written(self) -> str:
+        """Give it as JSON."""
+        return json.dumps(_rounded(asdict(self)), indent=1) + "\n"
 
 
-def table(result: Result) -> str:
-    """Give a case's table.
+def _rounded(value: Any) -> Any:
+    """Keep four digits of each number: more would be noise."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, (list, tuple)) else value
 
-    The spread is that of the times: the least, and the quartiles between which half of the rounds lie. ``cpu`` is this
-    process's processor time, as a multiple of the floor's.
-    """
-    rounds = max((len(samples.wall) for samples in result.samples.values()), default=0)
-    width = max([24, *(len(row.name) for row in result.rows)])
-    columns = f"{'ops/s':>9} {'us/op':>9} {'ratio':>7} {'cpu':>7}   {'us/op: min, quartiles':<28} ratio: quartiles"
-    lines = [f"{result.case.name}: {result.case.title}; {result.cores}, {rounds} rounds", f"{'':{width}} {columns}"]
-    for row in result.rows:
-        if row.wall is None:
-            lines.append(f"{row.name:{width}} absent: {row.absent}")
-            continue
-        wall = row.wall
-        spread = f"{wall.least:.1f}, {wall.lower:.1f}-{wall.upper:.1f}"
-        quartiles = f"{row.ratio.lower:.2f}-{row.ratio.upper:.2f}" if row.ratio else "-"
-        lines.append(
-            f"{row.name:{width}} {row.per_second:>9,.0f} {wall.median:>9.2f} {_times(row.ratio):>7} "
-            f"{_times(row.cpu_ratio):>7}   {spread:<28} {quartiles}"
-        )
-    lines.append(f"ratio: to {result.case.floor}, in the same round")
-    return "\n".join(lines) + "\n"
+
+def files(written: str) -> dict[str, str]:
+    """Give the files of a run's JSON, by their paths in the documentation's folder."""
+    results = Results.read(written)
+    found = {DATA: written, PAGE: page(results)}
+    for group in results.groups:
+        found[f"plots/bench-{group.name}.svg"] = chart(group.title, group.tables)
+    found["plots/bench-summary.svg"] = summary([table for group in results.groups for table in group.tables])
+    return found
+
+
+def page(results: Results) -> str:
+    """Write the page."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "All comparisons, measured by `nox -s bench` in one run on a server of its own; it writes this page. Less is "
+        "better everywhere. Contenders take turns, and a ratio is the median of the ratios of the rounds: look at these, "
+        "as times are those of one machine at one moment. Where the round trip waits for another core, a slow client hides "
+        "in the waiting; so one caller and its server share a core where a table says so. A floor is the least code that "
+        "does the same; it stands first, and the others by their medians, whoever is ahead.",
+        "",
+    ]
+    if results.short:
+        lines += ["**These figures are those of a short run, which shows that all works, and not how fast it is.**", ""]
+    lines += ["| Measured on | |", "|---|---|", *(f"| {name} | {said} |" for name, said in results.about.items()), ""]
+    lines += ["| Peer | Version |", "|---|---|", *(f"| {name} | {said} |" for name, said in results.peers.items()), ""]
+    for group in results.groups:
+        picture = f"![{group.title}: times of ours](plots/bench-{group.name}.svg)"
+        lines += [f"## {group.title}", "", group.how, "", picture, ""]
+        for table in group.tables:
+            lines += _section(table)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(table: Table) -> list[str]:
+    counted = list(dict.fromkeys(name for row in table.rows for name in row.counted))
+    floor = any(row.of_floor for row in table.rows)
+    heads = ["", table.unit, "quartiles", *(["of the floor"] if floor else []), "of ours", *counted]
+    beside = [f"{table.rounds} rounds", *([table.where] if table.where else [])]
+    lines = [f"### {table.what[0].upper()}{table.what[1:]}", "", f"`{table.name}`, {', '.join(beside)}; of ours: of the row “{table.ours}”.", ""]
+    lines += [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
+    for row in ordered(table.rows):
+        note = f" ({row.note})" if row.note and row.value else ""
+        cells = [row.subject + note]
+        if row.value is None:
+            cells += [f"absent: {row.note}", *[""] * (len(heads) - 2)]
+        else:
+            cells += [number(row.value.median), f"{number(row.value.lower)} to {number(row.value.upper)}"]
+            cells += [_times(row.of_floor)] if floor else []
+            cells += [_times(row.of_ours), *(number(row.counted[name]) if name in row.counted else "" for name in counted)]
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    return [*lines, ""]
+
+
+def ordered(rows: Sequence[Row]) -> list[Row]:
+    """Put the floor first, then all by their medians, then those that are absent."""
+
+    def place(row: Row) -> tuple[bool, bool, float]:
+        return row.value is None, row.kind != "floor", row.value.median if row.value else 0.0
+
+    return sorted(rows, key=place)
+
+
+def number(value: float) -> str:
+    """Write a number with three digits, and whole where it has more."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _times(ratio: Spread | None) -> str:
-    return f"x{ratio.median:.2f}" if ratio else "-"
+    return f"x{ratio.median:.2f}" if ratio else ""
 
 
-def write(path: Path, about: Mapping[str, object], settings: Settings, results: Sequence[Result]) -> None:
-    """Write all there is to know, each round's sample included."""
-    cases: list[dict[str, object]] = []
-    for result in results:
-        case = result.case
-        cases.append(
-            {
-                "name": case.name,
-                "title": case.title,
-                "floor": case.floor,
-                "loop": case.loop,
-                "tasks": case.tasks,
-                "cores": result.cores,
-                "contenders": [_entry(row, result.samples.get(row.name)) for row in result.rows],
-            }
+def text(table: Table) -> str:
+    """Give a table for the terminal."""
+    width = max([24, *(len(row.subject) for row in table.rows)])
+    lines = [
+        f"{table.name}: {table.what}; {table.where or 'not pinned'}, {table.rounds} rounds",
+        f"{'':{width}} {table.unit:>10} {'quartiles':>20} {'of floor':>9} {'of ours':>9}",
+    ]
+    for row in ordered(table.rows):
+        if row.value is None:
+            lines.append(f"{row.subject:{width}} absent: {row.note}")
+            continue
+        quartiles = f"{number(row.value.lower)} to {number(row.value.upper)}"
+        beside = [f"{name} {number(count)}" for name, count in row.counted.items()] + [row.note] * bool(row.note)
+        lines.append(
+            f"{row.subject:{width}} {number(row.value.median):>10} {quartiles:>20} {_times(row.of_floor):>9} "
+            f"{_times(row.of_ours):>9}  {', '.join(beside)}".rstrip()
         )
-    whole = {"about": dict(about), "settings": asdict(settings), "unit": "microseconds per operation", "cases": cases}
-    path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"
 
 
-def _entry(row: Row, samples: Samples | None) -> dict[str, object]:
-    if row.wall is None or samples is None:
-        return {"name": row.name, "absent": row.absent}
-    return {
-        **{name: value for name, value in asdict(row).items() if name != "absent"},
-        "ops_per_second": row.per_second,
-        "samples": asdict(samples),
-    }
+def write(written: str, folder: Path) -> None:
+    """Write all files of a run's JSON into a folder, and take away charts that it has not."""
+    wanted = files(written)
+    (folder / "plots").mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("plots/bench-*.svg"):
+        if f"plots/{old.name}" not in wanted:
+            old.unlink()
+    for path, said in wanted.items():
+        (folder / path).write_text(said, encoding="utf-8")

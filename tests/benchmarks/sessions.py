@@ -1,45 +1,38 @@
-"""Measure session middleware against other libraries', and try the same three attacks on each.
-
-    python tests/benchmarks/sessions.py
+"""Session middleware against other libraries', and the same three attacks on each.
 
 The same application is called as a server calls it, without sockets between, by a visitor who shows a cookie: ``read``
-looks at a field, ``write`` changes one. Requests a second are medians of rounds that take turns, also as a share of the
-application's without sessions. The attacks: an id that the attacker chose; a request that ends after the logout; two
-requests at the same time that change a field each. It starts a private server on the loopback interface, and ends by
-itself. Peers that are not installed are left out; they come with ``pip install -r tests/benchmarks/requirements.txt``.
+looks at a field, ``write`` changes one. The attacks: an id that the attacker chose; a request that ends after the
+logout; two requests at the same time that change a field each.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
-import statistics
-import sys
 import threading
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
-from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import redis
 import redis.asyncio
 
-if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
-
 import redis_patterns.asgi
 import redis_patterns.asyncio
 import redis_patterns.sync
 import redis_patterns.wsgi
 from redis_patterns import Cookie
-from redis_patterns.testing import server
-from tests.benchmarks.workload import optional
+from tests.benchmarks import peers
+from tests.benchmarks.harness import Case, Contender, Work, noted
+from tests.benchmarks.lab import Group, Lab
+from tests.benchmarks.tables import Table, tabulate
 
-ROUNDS = 9
-CALLS = 400
+__all__ = ["GROUP"]
+
 TASKS = 32
+BARE = "no sessions"
 PLAIN = Cookie(secure=False)
 
 Gate = Callable[[], Awaitable[None]]
@@ -157,57 +150,55 @@ def flask(session: Any, gates: dict[str, threading.Event]) -> Any:
     return app
 
 
-async def asgi_kinds(url: str, stack: AsyncExitStack) -> dict[str, tuple[Any, dict[str, asyncio.Event]]]:
-    """Give the applications on ASGI, with the gates of their slow requests."""
-    found: dict[str, tuple[Any, dict[str, asyncio.Event]]] = {"no sessions": (starlette(None, None, {}), {})}
-    driver = await stack.enter_async_context(redis_patterns.asyncio.Driver.connect(url))
+AsgiGates = dict[str, asyncio.Event]
+WsgiGates = dict[str, threading.Event]
+
+
+async def asgi_kind(kind: str, url: str, stack: AsyncExitStack) -> tuple[Any, AsgiGates]:
+    """Give an application on ASGI, with the gates of its slow requests."""
     gates = {"begun": asyncio.Event(), "go": asyncio.Event()}
+    if kind == BARE:
+        return starlette(None, None, {}), {}
+    if kind == "ours":
+        driver = await stack.enter_async_context(redis_patterns.asyncio.Driver.connect(url))
 
-    def ours(app: Any) -> Any:
-        return redis_patterns.asgi.SessionMiddleware(app, driver, cookie=PLAIN)
+        def ours(app: Any) -> Any:
+            return redis_patterns.asgi.SessionMiddleware(app, driver, cookie=PLAIN)
 
-    found["ours"] = starlette(ours, None, gates), gates
-    starsessions: Any = optional("starsessions")
-    if starsessions is not None:
-        stores: Any = optional("starsessions.stores.redis")
-        client = await stack.enter_async_context(redis.asyncio.Redis.from_url(url))
-        gates = {"begun": asyncio.Event(), "go": asyncio.Event()}
+        return starlette(ours, None, gates), gates
+    library: Any = peers.optional("starsessions")
+    stores: Any = peers.optional("starsessions.stores.redis")
+    client = await stack.enter_async_context(redis.asyncio.Redis.from_url(url))
 
-        def theirs(app: Any) -> Any:
-            store = stores.RedisStore(connection=client)
-            return starsessions.SessionMiddleware(
-                app, store=store, cookie_https_only=False, lifetime=86400, rolling=True
-            )
+    def theirs(app: Any) -> Any:
+        store = stores.RedisStore(connection=client)
+        return library.SessionMiddleware(app, store=store, cookie_https_only=False, lifetime=86400, rolling=True)
 
-        found["starsessions"] = starlette(theirs, starsessions.load_session, gates), gates
-    return found
+    return starlette(theirs, library.load_session, gates), gates
 
 
-def wsgi_kinds(url: str, stack: ExitStack) -> dict[str, tuple[Any, dict[str, threading.Event]]]:
-    """Give the applications on WSGI."""
+def wsgi_kind(kind: str, url: str, stack: ExitStack) -> tuple[Any, WsgiGates]:
+    """Give an application on WSGI, with the gates of its slow requests."""
     from flask import session
 
-    from redis_patterns.flask import FlaskSessions
-
-    found: dict[str, tuple[Any, dict[str, threading.Event]]] = {"no sessions": (flask(None, {}), {})}
-    driver = stack.enter_context(redis_patterns.sync.Driver.connect(url))
     gates = {"begun": threading.Event(), "go": threading.Event()}
+    if kind == BARE:
+        return flask(None, {}), {}
     app = flask(session, gates)
-    app.session_interface = FlaskSessions()
-    found["ours"] = redis_patterns.wsgi.SessionMiddleware(app.wsgi_app, driver, cookie=PLAIN), gates
-    flask_session: Any = optional("flask_session")
-    if flask_session is not None:
-        gates = {"begun": threading.Event(), "go": threading.Event()}
-        app = flask(session, gates)
-        app.config.update(SESSION_TYPE="redis", SESSION_REDIS=redis.Redis.from_url(url))
-        flask_session.Session(app)
-        found["Flask-Session"] = app, gates
-    return found
+    if kind == "ours":
+        from redis_patterns.flask import FlaskSessions
+
+        driver = stack.enter_context(redis_patterns.sync.Driver.connect(url))
+        app.session_interface = FlaskSessions()
+        return redis_patterns.wsgi.SessionMiddleware(app.wsgi_app, driver, cookie=PLAIN), gates
+    client = stack.enter_context(redis.Redis.from_url(url))
+    app.config.update(SESSION_TYPE="redis", SESSION_REDIS=client)
+    peers.optional("flask_session").Session(app)
+    return app, gates
 
 
-async def asgi_attacks(kind: str, app: Any, gates: dict[str, asyncio.Event], client: redis.Redis) -> list[str]:
+async def asgi_attacks(app: Any, gates: AsgiGates) -> list[str]:
     """Try the attacks; tell which succeed."""
-    del kind
     succeeded: list[str] = []
     victim = AsgiClient(app)
     chosen = "session=attackerchosen0123456789abcdef"
@@ -236,11 +227,10 @@ async def asgi_attacks(kind: str, app: Any, gates: dict[str, asyncio.Event], cli
     await slow
     if b"'b'" not in await AsgiClient(app).ask("/read", victim.cookie):
         succeeded.append("lost update")
-    del client
     return succeeded
 
 
-def wsgi_attacks(app: Any, gates: dict[str, threading.Event]) -> list[str]:
+def wsgi_attacks(app: Any, gates: WsgiGates) -> list[str]:
     """Try the attacks; tell which succeed."""
     succeeded: list[str] = []
     victim = WsgiClient(app)
@@ -267,74 +257,99 @@ def wsgi_attacks(app: Any, gates: dict[str, threading.Event]) -> list[str]:
     return succeeded
 
 
-def line(title: str, rates: dict[str, list[float]]) -> None:
-    """Print a row for each contender."""
-    print(title)
-    floor = statistics.median(rates["no sessions"])
-    for kind, seen in rates.items():
-        middle = statistics.median(seen)
-        print(f"  {kind:16} {middle:8,.0f} /s   {middle / floor:5.2f} of the application alone")
+def _asgi(url: str, path: str, tasks: int) -> Case:
+    def contender(kind: str) -> Contender:
+        @contextlib.asynccontextmanager
+        async def opening() -> AsyncGenerator[Work]:
+            async with AsyncExitStack() as stack:
+                app, _ = await asgi_kind(kind, url, stack)
+                clients = [AsgiClient(app) for _ in range(tasks)]
+                for one in clients:
+                    await one.ask("/n")
 
-
-async def asgi(url: str) -> None:
-    """Measure the ASGI middlewares."""
-    async with AsyncExitStack() as stack:
-        kinds = await asgi_kinds(url, stack)
-        with redis.Redis.from_url(url) as client:
-            for kind, (app, gates) in kinds.items():
-                if gates:
-                    succeeded = await asgi_attacks(kind, app, gates, client)
-                    print(f"attacks on {kind:16} {', '.join(succeeded) or 'all refused'}")
-        for path in ("/read", "/n"):
-            for tasks in (1, TASKS):
-                rates: dict[str, list[float]] = {kind: [] for kind in kinds}
-                clients: dict[str, list[AsgiClient]] = {}
-                for kind, (app, _) in kinds.items():
-                    clients[kind] = [AsgiClient(app) for _ in range(tasks)]
-                    for one in clients[kind]:
-                        await one.ask("/n")
-
-                async def visit(one: AsgiClient, path: str = path, tasks: int = tasks) -> None:
-                    for _ in range(CALLS // tasks):
+                async def visit(one: AsgiClient, count: int) -> None:
+                    for _ in range(count):
                         await one.ask(path)
 
-                for _ in range(ROUNDS):
-                    for kind in kinds:
-                        began = time.perf_counter()
-                        await asyncio.gather(*[visit(one) for one in clients[kind]])
-                        rates[kind].append(CALLS // tasks * tasks / (time.perf_counter() - began))
-                line(f"\nStarlette, {'read' if path == '/read' else 'write'}, {tasks} at a time", rates)
+                async def work(count: int) -> None:
+                    await asyncio.gather(*[visit(one, count // tasks) for one in clients])
+
+                yield work
+
+        return Contender(kind, opening, "" if kind in {BARE, "ours"} else peers.absent(kind))
+
+    what = "reads" if path == "/read" else "writes"
+    rows = [contender(kind) for kind in (BARE, "ours", "starsessions")]
+    return Case(f"starlette-{what}-{tasks}", f"Starlette {what} a session, {tasks} at a time", BARE, rows, tasks=tasks)
 
 
-def wsgi(url: str) -> None:
-    """Measure the WSGI middlewares."""
-    with ExitStack() as stack:
-        kinds = wsgi_kinds(url, stack)
-        print()
-        for kind, (app, gates) in kinds.items():
-            if gates:
-                print(f"attacks on {kind:16} {', '.join(wsgi_attacks(app, gates)) or 'all refused'}")
-        for path in ("/read", "/n"):
-            rates: dict[str, list[float]] = {kind: [] for kind in kinds}
-            clients = {kind: WsgiClient(app) for kind, (app, _) in kinds.items()}
-            for one in clients.values():
-                one.ask("/n")
-            for _ in range(ROUNDS):
-                for kind, one in clients.items():
-                    began = time.perf_counter()
-                    for _ in range(CALLS):
-                        one.ask(path)
-                    rates[kind].append(CALLS / (time.perf_counter() - began))
-            line(f"\nFlask, {'read' if path == '/read' else 'write'}", rates)
+def _wsgi(url: str, path: str) -> Case:
+    def contender(kind: str) -> Contender:
+        @contextlib.asynccontextmanager
+        async def opening() -> AsyncGenerator[Work]:
+            with ExitStack() as stack:
+                app, _ = wsgi_kind(kind, url, stack)
+                client = WsgiClient(app)
+                client.ask("/n")
+
+                async def work(count: int) -> None:
+                    for _ in range(count):
+                        client.ask(path)
+
+                yield work
+
+        return Contender(kind, opening, "" if kind in {BARE, "ours"} else peers.absent(kind))
+
+    what = "reads" if path == "/read" else "writes"
+    return Case(
+        f"flask-{what}", f"Flask {what} a session", BARE, [contender(kind) for kind in (BARE, "ours", "Flask-Session")]
+    )
 
 
-def main() -> None:
-    """Print all figures."""
-    with server() as running:
-        url = running.url
-        asyncio.run(asgi(url))
-        wsgi(url)
+def _attacked(url: str) -> Table:
+    """Try the attacks on each; count those that succeed."""
+    trouble: dict[str, str] = {}
+    succeeded: dict[str, list[str]] = {}
+
+    async def asgi(kind: str) -> list[str]:
+        async with AsyncExitStack() as stack:
+            return await asgi_attacks(*await asgi_kind(kind, url, stack))
+
+    for name, kind in (("ours, Starlette", "ours"), ("starsessions", "starsessions")):
+        if kind != "ours" and (why := peers.absent(kind)):
+            trouble[name] = why
+            continue
+        with noted(name, trouble):
+            succeeded[name] = asyncio.run(asgi(kind))
+    for name, kind in (("ours, Flask", "ours"), ("Flask-Session", "Flask-Session")):
+        if kind != "ours" and (why := peers.absent(kind)):
+            trouble[name] = why
+            continue
+        with noted(name, trouble), ExitStack() as stack:
+            succeeded[name] = wsgi_attacks(*wsgi_kind(kind, url, stack))
+    return tabulate(
+        "attacks",
+        "three attacks: how many succeed",
+        {name: [float(len(which))] for name, which in succeeded.items()},
+        ours="ours, Starlette",
+        unit="of 3",
+        notes={name: ", ".join(which) or "all refused" for name, which in succeeded.items()},
+        absent=trouble,
+    )
 
 
-if __name__ == "__main__":
-    main()
+def _tables(lab: Lab) -> Iterator[Table]:
+    url = lab.server.url
+    yield from lab.measure([_asgi(url, path, tasks) for path in ("/read", "/n") for tasks in (1, TASKS)])
+    yield from lab.measure([_wsgi(url, path) for path in ("/read", "/n")])
+    yield _attacked(url)
+
+
+GROUP = Group(
+    "sessions",
+    "Sessions",
+    "The same application is called as a server calls it, by a visitor who shows a cookie; one request reads or writes a "
+    "field of the session. The floor is the application without sessions. Then the same attacks on each: an id that the "
+    "attacker chose, a request that ends after the logout, and two requests at the same time that change a field each.",
+    _tables,
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -61,14 +60,6 @@ def prepare(path: str) -> None:
         bare.ask(("SCRIPT", "LOAD", SCRIPT.source))
     finally:
         bare.close()
-
-
-def optional(name: str) -> Any:
-    """Import a peer that need not be installed; ``None`` when it is not."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
 
 
 # A contender that is fast because it does something else would be no contender.
