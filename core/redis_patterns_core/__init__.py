@@ -4,11 +4,13 @@ Users import these names from `redis_patterns`.
 """
 
 from redis_patterns_core.all_of import AllOf
+from redis_patterns_core.bucketed_counters import BucketedCounter, Series
 from redis_patterns_core.buckets import GCRA, LeakyBucket, TokenBucket
 from redis_patterns_core.cache import Cache, Loader
 from redis_patterns_core.cache_entries import MISS, CacheEvent, Miss
 from redis_patterns_core.codec import Bytes, Codec, Compressed, Json, SignedPickle, Text
 from redis_patterns_core.cookies import Cookie
+from redis_patterns_core.counters import Counter, ShardedCounter
 from redis_patterns_core.decisions import Decision, Taken
 from redis_patterns_core.errors import (
     CommandFailed,
@@ -21,6 +23,7 @@ from redis_patterns_core.errors import (
     LockLost,
     LockNotAcquired,
     LoginRevoked,
+    NotCounted,
     OutcomeUnknown,
     PatternsError,
     QueueFull,
@@ -60,6 +63,7 @@ from redis_patterns_core.leaderboards import Entry, Leaderboard
 from redis_patterns_core.leases import Held, Holder, Leasable, Lease, Occupancy, new_token
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.multi_locks import MultiLock
+from redis_patterns_core.periods import DAY, HOUR, MINUTE, MONTH, WEEK, Calendar, Every, Period
 from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script, batch
 from redis_patterns_core.queued_locks import FairLock, ReadLock, ReadWriteLock, ReentrantLock, WriteLock
 from redis_patterns_core.queues import EMPTY, DelayedQueue, Empty, FailedItem, FifoQueue, PriorityQueue, Queue
@@ -70,6 +74,7 @@ from redis_patterns_core.semaphores import Semaphore
 from redis_patterns_core.sessions import SUPERSEDED, Device, Session, Sessions, Superseded
 from redis_patterns_core.slots import ConcurrencyLimit, Slot
 from redis_patterns_core.tracing import Instrument, Outcome, Subject
+from redis_patterns_core.uniques import ExactUniques, UniqueCounter, Uniques
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.web_sessions import WebSession
 from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
@@ -77,17 +82,24 @@ from redis_patterns_core.workers import OnWork, Work, WorkEvent
 from redis_patterns_core.write_behind import Write, WriteBehind
 
 __all__ = [
+    "DAY",
     "EMPTY",
     "GCRA",
+    "HOUR",
+    "MINUTE",
     "MISS",
+    "MONTH",
     "SUPERSEDED",
+    "WEEK",
     "AllOf",
     "Alongside",
     "Argument",
     "Backoff",
+    "BucketedCounter",
     "Bytes",
     "Cache",
     "CacheEvent",
+    "Calendar",
     "Call",
     "ClientAddress",
     "Codec",
@@ -97,6 +109,7 @@ __all__ = [
     "ConcurrencyLimit",
     "ConfigurationError",
     "Cookie",
+    "Counter",
     "Counts",
     "DeadlineExceeded",
     "Decision",
@@ -112,6 +125,8 @@ __all__ = [
     "Enqueued",
     "Entry",
     "ErrorReply",
+    "Every",
+    "ExactUniques",
     "FailedItem",
     "FairLock",
     "FifoQueue",
@@ -142,12 +157,14 @@ __all__ = [
     "LoginRevoked",
     "Miss",
     "MultiLock",
+    "NotCounted",
     "Now",
     "Occupancy",
     "OnWork",
     "Outcome",
     "OutcomeUnknown",
     "PatternsError",
+    "Period",
     "Plan",
     "PriorityQueue",
     "Queue",
@@ -164,11 +181,13 @@ __all__ = [
     "Rule",
     "Script",
     "Semaphore",
+    "Series",
     "Session",
     "SessionChanged",
     "SessionGone",
     "Sessions",
     "Settlement",
+    "ShardedCounter",
     "Shared",
     "SignedPickle",
     "Sleep",
@@ -185,6 +204,8 @@ __all__ = [
     "Text",
     "TokenBucket",
     "TooManySessions",
+    "UniqueCounter",
+    "Uniques",
     "Unreachable",
     "WebSession",
     "Within",
