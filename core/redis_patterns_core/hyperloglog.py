@@ -17,12 +17,14 @@ from collections.abc import Iterable
 
 from redis_patterns_core.errors import DecodeError
 
-__all__ = ["STANDARD_ERROR", "decode", "encode", "estimate", "union"]
+__all__ = ["STANDARD_ERROR", "add", "decode", "encode", "estimate", "union"]
 
 _REGISTERS = 16384
 STANDARD_ERROR = 1.04 / math.sqrt(_REGISTERS)
 """By how much of itself a number is off: 0.81 %. Two in three are nearer, 997 in 1000 within three times as much."""
 
+_FACTOR = 0xC6A4A7935BD1E995
+_64_BITS = 2**64 - 1
 _MAGIC = b"HYLL"
 _HEADER = 16
 _DENSE, _SPARSE = 0, 1
@@ -55,6 +57,16 @@ def encode(registers: int) -> bytes:
     return _MAGIC + bytes((_DENSE, 0, 0, 0)) + stale + registers.to_bytes(_BYTES, "little")
 
 
+def add(registers: int, members: Iterable[bytes]) -> int:
+    """Add members, as Redis' PFADD does."""
+    ranks = dict[int, int]()
+    for member in members:
+        hashed = _hash(member)
+        place, rest = hashed % _REGISTERS, hashed >> 14 | 1 << _RANKS
+        ranks[place] = max(ranks.get(place, 0), (rest & -rest).bit_length())
+    return union([registers, sum([rank << 6 * place for place, rank in ranks.items()])])
+
+
 def union(all: Iterable[int]) -> int:
     """Unite: of each register the largest."""
     first = second = 0
@@ -74,6 +86,19 @@ def estimate(registers: int) -> int:
         z = (z + histogram[rank]) * 0.5
     z += _REGISTERS * _sigma(histogram[0] / _REGISTERS)
     return math.floor(0.5 / math.log(2) * _REGISTERS * _REGISTERS / z + 0.5)
+
+
+def _hash(data: bytes) -> int:
+    """MurmurHash64A with Redis' seed: Austin Appleby, https://github.com/aappleby/smhasher."""
+    whole = len(data) - len(data) % 8
+    hashed = 0xADC83B19 ^ len(data) * _FACTOR & _64_BITS
+    for at in range(0, whole, 8):
+        word = int.from_bytes(data[at : at + 8], "little") * _FACTOR & _64_BITS
+        hashed = (hashed ^ (word ^ word >> 47) * _FACTOR & _64_BITS) * _FACTOR & _64_BITS
+    if rest := data[whole:]:
+        hashed = (hashed ^ int.from_bytes(rest, "little")) * _FACTOR & _64_BITS
+    hashed = (hashed ^ hashed >> 47) * _FACTOR & _64_BITS
+    return hashed ^ hashed >> 47
 
 
 def _sparse(runs: bytes) -> int:
