@@ -15,6 +15,7 @@ Keys: ``counter:{NAME}:PERIOD:FIRST``, a hash of 120 equal steps, of a month of 
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -24,7 +25,7 @@ from itertools import pairwise
 from redis_patterns_core import replies, retention, validate
 from redis_patterns_core.counters import amount, shard_of, shards
 from redis_patterns_core.errors import ConfigurationError
-from redis_patterns_core.periods import DAY, HOUR, MINUTE, Calendar, Every, Period, moment, utc_now
+from redis_patterns_core.periods import DAY, HOUR, MINUTE, Calendar, Every, Period, moment, starts, utc_now
 from redis_patterns_core.plan import Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
@@ -184,10 +185,11 @@ class BucketedCounter:
         happened = moment("at", self.clock() if at is None else at)
         place = self._keys[shard_of(event, self.shards, self.chance)]
         keys, buckets = list[str](), list[str | int]()
-        for period, kept in self._kept.items():
-            start = period.start(happened)
-            keys.append(f"{place}:{_chunk(period, start)}")
-            buckets += (_bucket(start), retention.kept_until(period, start, kept))
+        second = happened.replace(microsecond=0)
+        for period, keep_ms in self._kept.items():
+            chunk, bucket, ends = _found(period, second)
+            keys.append(f"{place}:{chunk}")
+            buckets += (bucket, ends + keep_ms)
         if event is not None:
             keys.append(f"{place}:event:{event}")
         known = 0 if event is None else self._remember_ms
@@ -262,7 +264,9 @@ class BucketedCounter:
         return tuple([f"{place}:{chunk}" for place in self._keys])
 
     def _read(self, verb: str, period: Period, row: Sequence[datetime]) -> Plan[Series]:
-        chunks = dict.fromkeys([_chunk(period, start) for start in row])
+        ends = period.following(row[-1])
+        firsts = starts(_chunks(period), row[0], ends) if isinstance(period, Every) else row
+        chunks = dict.fromkeys([_chunk(period, start) for start in firsts])
         # All of a hash is read in one go: looking for its fields one by one, Redis would begin anew for each.
         commands = tuple([Command(("HGETALL", f"{place}:{chunk}")) for chunk in chunks for place in self._keys])
 
@@ -281,6 +285,14 @@ class BucketedCounter:
             raise ConfigurationError(f"period must be one of {', '.join(map(repr, self._kept))}, not {period!r}")
 
 
+# What is counted at a time is mostly of one time; and each period begins with a whole second.
+@functools.lru_cache(maxsize=256)
+def _found(period: Period, at: datetime) -> tuple[str, str, int]:
+    """Give the chunk that has a moment's bucket in it, the bucket, and when it ends, in milliseconds."""
+    start = period.start(at)
+    return _chunk(period, start), _bucket(start), retention.epoch_ms(period.following(start))
+
+
 def _bucket(start: datetime) -> str:
     return str(int(start.timestamp()))
 
@@ -288,7 +300,11 @@ def _bucket(start: datetime) -> str:
 def _chunk(period: Period, start: datetime) -> str:
     """Give what is behind the names in the key of the hash that has the bucket which begins then."""
     if isinstance(period, Every):
-        many = period.shortest * _CHUNK
-        return f"{period.name}:{period.label(Every(many).start(start))}"
+        return f"{period.name}:{period.label(_chunks(period).start(start))}"
     label = period.label(start)
     return f"{period.name}:{label[:7] if period.unit == 'day' else label[:4]}"
+
+
+@functools.lru_cache(maxsize=64)
+def _chunks(period: Every) -> Every:
+    return Every(period.shortest * _CHUNK)

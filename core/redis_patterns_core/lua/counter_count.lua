@@ -21,9 +21,10 @@ local kept = {}
 for place = 1, (#ARGV - 5) / 2 do
   local key, bucket, ends = KEYS[place], ARGV[4 + 2 * place], tonumber(ARGV[5 + 2 * place])
   if ends > now then
-    -- HINCRBY would refuse this too, but perhaps when another resolution has counted already. As doubles, in any Lua.
+    -- HINCRBY would refuse this too, but perhaps when another resolution has counted already. These are doubles, in any
+    -- Lua, and up to 1024 beyond a bound may be rounded to it: so a sum that is as large as a bound is none either.
     local sum = 0.0 + tonumber(redis.call('HGET', key, bucket) or 0) + tonumber(by)
-    if sum >= 2 ^ 63 or sum < -2 ^ 63 then
+    if sum >= 2 ^ 63 or sum <= -2 ^ 63 then
       return redis.error_reply('ERR increment or decrement would overflow')
     end
     kept[#kept + 1] = {key, bucket, ends + spare}
