@@ -40,6 +40,8 @@ from tests.simulation.cases import (
     several,
     slots_setup,
 )
+from tests.simulation.counter_bugs import COUNTER_BUGS
+from tests.simulation.counter_cases import COUNTER_CASES
 from tests.simulation.job_bugs import JOB_BUGS
 from tests.simulation.job_cases import JOB_CASES, jobs_setup
 from tests.simulation.lease_bugs import LEASE_BUGS
@@ -64,8 +66,9 @@ CASES = {
     **BEHIND_CASES,
     **SESSION_CASES,
     **JOB_CASES,
+    **COUNTER_CASES,
 }
-PLANTED = [*BUGS, *LEASE_BUGS, *CACHE_BUGS, *BEHIND_BUGS, *SESSION_BUGS, *JOB_BUGS]
+PLANTED = [*BUGS, *LEASE_BUGS, *CACHE_BUGS, *BEHIND_BUGS, *SESSION_BUGS, *JOB_BUGS, *COUNTER_BUGS]
 FOUND: list[str] = []
 
 
