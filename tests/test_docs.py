@@ -63,6 +63,7 @@ def test_every_pattern_of_the_readme_has_a_page() -> None:
         "AllOf",
         "Cache",
         "ConcurrencyLimit",
+        "Counter",
         "FairLock",
         "FifoQueue",
         "Jobs",
@@ -71,13 +72,15 @@ def test_every_pattern_of_the_readme_has_a_page() -> None:
         "MultiLock",
         "Sessions",
         "TokenBucket",
+        "Uniques",
         "WriteBehind",
     }
     for name, page in table:
         assert name in (ROOT / page.partition("#")[0]).read_text()
 
 
-def test_the_picture_is_what_its_script_draws() -> None:
-    """The plot of the rate limits is up to date."""
-    script = runpy.run_path(str(ROOT / "docs" / "plots" / "rate_limits.py"))
-    assert script["PICTURE"].read_text() == script["draw"](), "run: python docs/plots/rate_limits.py"
+@pytest.mark.parametrize("name", ["counters", "rate_limits"])
+def test_a_picture_is_what_its_script_draws(name: str) -> None:
+    """The plots are up to date."""
+    script = runpy.run_path(str(ROOT / "docs" / "plots" / f"{name}.py"))
+    assert script["PICTURE"].read_text() == script["draw"](), f"run: python docs/plots/{name}.py"

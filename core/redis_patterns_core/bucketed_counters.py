@@ -234,10 +234,9 @@ class BucketedCounter:
         """
         self._check(period)
         validate.integer("count", count, least=1, most=_MOST_BUCKETS)
-        row = [period.start(self.clock())]
-        for _ in range(count - open):
-            row.append(period.start(row[-1] - timedelta(microseconds=1)))
-        return self._read("last", period, row[::-1][:count])
+        newest = period.start(self.clock())
+        row = list(starts(period, _earlier(period, newest, count - open), period.following(newest)))
+        return self._read("last", period, row[:count])
 
     def total(self, period: Period, first: datetime, until: datetime | None = None) -> Plan[int]:
         """Sum up whole buckets in a row.
@@ -271,7 +270,7 @@ class BucketedCounter:
         commands = tuple([Command(("HGETALL", f"{place}:{chunk}")) for chunk in chunks for place in self._keys])
 
         def parse(answers: Sequence[Reply]) -> Series:
-            counts: dict[Reply, int] = dict.fromkeys([_bucket(start).encode() for start in row], 0)
+            counts: dict[Reply, int] = dict.fromkeys(_buckets(period, row), 0)
             for answer in answers:
                 for bucket, count in replies.pairs(answer):
                     if bucket in counts:
@@ -295,6 +294,23 @@ def _found(period: Period, at: datetime) -> tuple[str, str, int]:
 
 def _bucket(start: datetime) -> str:
     return str(int(start.timestamp()))
+
+
+def _buckets(period: Period, row: Sequence[datetime]) -> list[bytes]:
+    """Give the names of buckets in a row; there may be many of equal steps."""
+    if isinstance(period, Every):
+        first, step = int(row[0].timestamp()), int(period.shortest.total_seconds())
+        return [b"%d" % second for second in range(first, first + step * len(row), step)]
+    return [_bucket(start).encode() for start in row]
+
+
+def _earlier(period: Period, start: datetime, count: int) -> datetime:
+    """Give the start of the period that is so many before another one."""
+    if isinstance(period, Every):
+        return start - count * period.shortest
+    for _ in range(count):
+        start = period.start(start - timedelta(microseconds=1))
+    return start
 
 
 def _chunk(period: Period, start: datetime) -> str:

@@ -28,7 +28,7 @@ _WRAPPED = re.compile(r"-([A-Z]{3,}) (.*)", re.DOTALL)
 _SCRIPT_POSITION = re.compile(r" script: [0-9a-f]+, on @user_script:\d+\.")
 
 _INTEGERS = {int}
-_WHOLE = re.compile(rb"-?\d{1,19}")
+_LONGEST = 19  # digits of a number of 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,10 @@ def whole(reply: Reply) -> int:
     """
     if isinstance(reply, int):
         return reply
-    if isinstance(reply, bytes) and _WHOLE.fullmatch(reply):
-        return int(reply)
+    if isinstance(reply, bytes):
+        digits = reply.removeprefix(b"-")
+        if digits.isdigit() and len(digits) <= _LONGEST:
+            return int(reply)
     raise _unexpected("a whole number", reply)
 
 
