@@ -13,7 +13,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,8 +49,9 @@ class Counted(redis.UnixDomainSocketConnection):
 class RoundTrips:
     """Counts those of a driver."""
 
-    def begin(self, _: Subject) -> Callable[[Outcome], None]:
+    def begin(self, subject: Subject) -> Callable[[Outcome], None]:
         """Note that something runs."""
+        del subject
         return self._end
 
     def _end(self, outcome: Outcome) -> None:
@@ -84,9 +85,10 @@ def read_by_hand(client: redis.Redis) -> list[int]:
 
 
 @contextmanager
-def both(path: str) -> Iterator[tuple[Driver, redis.Redis]]:
+def both(path: str) -> Generator[tuple[Driver, redis.Redis]]:
     """Give a driver and a client, and a day of minutes that were counted by each."""
-    pool = redis.ConnectionPool(connection_class=Counted, path=path)
+    kind: Any = Counted
+    pool = redis.ConnectionPool(connection_class=kind, path=path)
     with (
         Driver.connect(f"unix://{path}", instrument=RoundTrips()) as driver,
         redis.Redis(connection_pool=pool) as client,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from redis_patterns import ConfigurationError, Counter, DecodeError, Effect, Plan, ShardedCounter
 from redis_patterns_core.keys import in_one_slot
 from tests.core.lua import RUNTIMES, Fake
+from tests.core.nonsense import nonsense
 
 VIEWS = Counter("views")
 HOT = ShardedCounter("views", shards=4)
@@ -142,17 +143,17 @@ def test_building_a_counter_sends_nothing() -> None:
 
 
 REFUSED: list[tuple[str, Callable[[], object]]] = [
-    *[("name", lambda name=name: Counter(name)) for name in ("", None, 7, b"w", "\ud800")],
-    *[("name", lambda name=name: ShardedCounter(name)) for name in ("", None, 7)],
+    *[("name", lambda name=name: Counter(name)) for name in nonsense("", None, 7, b"w", "\ud800")],
+    *[("name", lambda name=name: ShardedCounter(name)) for name in nonsense("", None, 7)],
     ("namespace", lambda: Counter("c", namespace=None)),  # type: ignore[arg-type]
-    *[("ttl", lambda ttl=ttl: Counter("c", ttl=ttl)) for ttl in (0, -1, 0.0004, "5", True, float("nan"))],
-    *[("remember", lambda time=time: Counter("c", remember=time)) for time in (0, -1, None)],
-    *[("shards", lambda count=count: ShardedCounter("c", shards=count)) for count in (0, -1, 1001, 1.5, True)],
-    *[("by", lambda by=by: VIEWS.increment(by)) for by in (1.0, "1", None, True, 2**63, -(2**63) - 1)],
-    *[("by", lambda by=by: HOT.increment(by)) for by in (1.0, 2**63)],
-    *[("event", lambda event=event: VIEWS.increment(event=event)) for event in ("", 7, b"e", "\ud800")],
-    *[("event", lambda event=event: HOT.increment(event=event)) for event in ("", 7)],
-    *[("id", lambda token=token: VIEWS.reset(id=token)) for token in ("", 7)],
+    *[("ttl", lambda ttl=ttl: Counter("c", ttl=ttl)) for ttl in nonsense(0, -1, 0.0004, "5", True, float("nan"))],
+    *[("remember", lambda time=time: Counter("c", remember=time)) for time in nonsense(0, -1, None)],
+    *[("shards", lambda count=count: ShardedCounter("c", shards=count)) for count in nonsense(0, -1, 1001, 1.5, True)],
+    *[("by", lambda by=by: VIEWS.increment(by)) for by in nonsense(1.0, "1", None, True, 2**63, -(2**63) - 1)],
+    *[("by", lambda by=by: HOT.increment(by)) for by in nonsense(1.0, 2**63)],
+    *[("event", lambda event=event: VIEWS.increment(event=event)) for event in nonsense("", 7, b"e", "\ud800")],
+    *[("event", lambda event=event: HOT.increment(event=event)) for event in nonsense("", 7)],
+    *[("id", lambda token=token: VIEWS.reset(id=token)) for token in nonsense("", 7)],
     ("id", lambda: HOT.reset(id="")),
 ]
 

@@ -23,6 +23,7 @@ from redis_patterns import (
 )
 from redis_patterns.testing.memory import Server as Memory
 from redis_patterns_core.hyperloglog import add, encode, estimate
+from tests.core.nonsense import nonsense
 
 NOW = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)  # the clock of the servers in memory, when they begin
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -231,24 +232,27 @@ def test_counters_are_values() -> None:
 
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001  that is the point
 REFUSED: list[tuple[str, Callable[[], object]]] = [
-    *[("name", lambda name=name, kind=kind: kind(name)) for name in ("", None, 7) for kind in KINDS],
-    *[("period", lambda period=period: Uniques("c", period=period)) for period in (None, "day", 60)],
-    *[("keep", lambda keep=keep: Uniques("c", keep=keep)) for keep in (0, -1, None)],
-    *[("ahead", lambda ahead=ahead: ExactUniques("c", ahead=ahead)) for ahead in (-1, None)],
-    *[("most", lambda most=most: ExactUniques("c", most=most)) for most in (0, 1_000_001, 1.5, True)],
-    *[("members", lambda member=member: PAGE.add(member)) for member in ("", None, 7, b"x", "\ud800")],
+    *[("name", lambda name=name, kind=kind: kind(name)) for name in nonsense("", None, 7) for kind in KINDS],
+    *[("period", lambda period=period: Uniques("c", period=period)) for period in nonsense(None, "day", 60)],
+    *[("keep", lambda keep=keep: Uniques("c", keep=keep)) for keep in nonsense(0, -1, None)],
+    *[("ahead", lambda ahead=ahead: ExactUniques("c", ahead=ahead)) for ahead in nonsense(-1, None)],
+    *[("most", lambda most=most: ExactUniques("c", most=most)) for most in nonsense(0, 1_000_001, 1.5, True)],
+    *[("members", lambda member=member: PAGE.add(member)) for member in nonsense("", None, 7, b"x", "\ud800")],
     ("members", PAGE.add),
     ("members", lambda: PAGE.add(*["x"] * 5001)),
-    *[("at", lambda at=at: PAGE.add("x", at=at)) for at in (NAIVE, 5)],
+    *[("at", lambda at=at: PAGE.add("x", at=at)) for at in nonsense(NAIVE, 5)],
     ("at", lambda: PAGE.count(NAIVE)),
     ("keys", lambda: PAGE.count([])),
     ("keys", lambda: PAGE.count([NOW] * 1001)),
     ("keys", lambda: page(Uniques, keep=1e8).count_range(NOW - 900 * DAYS, across=[page(Uniques, "docs", keep=1e8)])),
-    *[("first", lambda first=first: PAGE.count_range(first)) for first in (NAIVE, NOW + DAYS, NOW - 40 * DAYS, None)],
+    *[
+        ("first", lambda first=first: PAGE.count_range(first))
+        for first in nonsense(NAIVE, NOW + DAYS, NOW - 40 * DAYS, None)
+    ],
     ("first", lambda: PAGE.count_range(NOW, NOW)),
     ("first", lambda: page(Uniques, period=Every(1)).count_range(NOW - DAYS)),
     ("until", lambda: PAGE.count_range(NOW, NAIVE)),
-    *[("counters", lambda other=other: PAGE.count(across=[other])) for other in (EXACT, "page", None)],
+    *[("counters", lambda other=other: PAGE.count(across=[other])) for other in nonsense(EXACT, "page", None)],
 ]
 
 
