@@ -13,12 +13,14 @@ from redis_patterns_core.cookies import Cookie
 from redis_patterns_core.counters import Counter, ShardedCounter
 from redis_patterns_core.decisions import Decision, Taken
 from redis_patterns_core.errors import (
+    BoardRefused,
     CommandFailed,
     ConfigurationError,
     DeadlineExceeded,
     DecodeError,
     DriverClosed,
     EncodeError,
+    IdReused,
     JobFailed,
     LockLost,
     LockNotAcquired,
@@ -30,8 +32,10 @@ from redis_patterns_core.errors import (
     RateLimited,
     SessionChanged,
     SessionGone,
+    StillRunning,
     TooManySessions,
     Unreachable,
+    Unsettled,
     WritesPending,
 )
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within, flow
@@ -45,12 +49,11 @@ from redis_patterns_core.http import (
     Rule,
     rate_limit_headers,
 )
-from redis_patterns_core.jobs import (
+from redis_patterns_core.job_records import (
     Counts,
     Enqueued,
     GiveUp,
     Job,
-    Jobs,
     JobState,
     KnownJob,
     RetryLater,
@@ -58,27 +61,32 @@ from redis_patterns_core.jobs import (
     TakenJobs,
     WorkerInfo,
 )
+from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.keys import escape_glob
-from redis_patterns_core.leaderboards import Entry, Leaderboard
+from redis_patterns_core.leaderboards import Leaderboard
 from redis_patterns_core.leases import Held, Holder, Leasable, Lease, Occupancy, new_token
 from redis_patterns_core.locks import Lock
+from redis_patterns_core.member_data import MemberData
 from redis_patterns_core.multi_locks import MultiLock
+from redis_patterns_core.once import Claim, ClaimState, Once
+from redis_patterns_core.ordered_queues import DelayedQueue, PriorityQueue
 from redis_patterns_core.periods import DAY, HOUR, MINUTE, MONTH, WEEK, Calendar, Every, Period
 from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script, batch
 from redis_patterns_core.queued_locks import FairLock, ReadLock, ReadWriteLock, ReentrantLock, WriteLock
-from redis_patterns_core.queues import EMPTY, DelayedQueue, Empty, FailedItem, FifoQueue, PriorityQueue, Queue
+from redis_patterns_core.queues import EMPTY, Empty, FailedItem, FifoQueue, Queue
 from redis_patterns_core.rate_limits import Limit, Limiter
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Backoff
 from redis_patterns_core.semaphores import Semaphore
 from redis_patterns_core.sessions import SUPERSEDED, Device, Session, Sessions, Superseded
 from redis_patterns_core.slots import ConcurrencyLimit, Slot
+from redis_patterns_core.standings import Entry, Page, ScoreChange
 from redis_patterns_core.tracing import Instrument, Outcome, Subject
 from redis_patterns_core.uniques import ExactUniques, UniqueCounter, Uniques
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.web_sessions import WebSession
 from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
-from redis_patterns_core.workers import OnWork, Work, WorkEvent
+from redis_patterns_core.work import AnyWork, BatchWork, Middleware, OnWork, Work, WorkEvent
 from redis_patterns_core.write_behind import Write, WriteBehind
 
 __all__ = [
@@ -93,14 +101,19 @@ __all__ = [
     "WEEK",
     "AllOf",
     "Alongside",
+    "AnyWork",
     "Argument",
     "Backoff",
+    "BatchWork",
+    "BoardRefused",
     "BucketedCounter",
     "Bytes",
     "Cache",
     "CacheEvent",
     "Calendar",
     "Call",
+    "Claim",
+    "ClaimState",
     "ClientAddress",
     "Codec",
     "Command",
@@ -137,6 +150,7 @@ __all__ = [
     "HeaderKey",
     "Held",
     "Holder",
+    "IdReused",
     "Instrument",
     "Job",
     "JobFailed",
@@ -155,14 +169,18 @@ __all__ = [
     "LockLost",
     "LockNotAcquired",
     "LoginRevoked",
+    "MemberData",
+    "Middleware",
     "Miss",
     "MultiLock",
     "NotCounted",
     "Now",
     "Occupancy",
     "OnWork",
+    "Once",
     "Outcome",
     "OutcomeUnknown",
+    "Page",
     "PatternsError",
     "Period",
     "Plan",
@@ -179,6 +197,7 @@ __all__ = [
     "Request",
     "RetryLater",
     "Rule",
+    "ScoreChange",
     "Script",
     "Semaphore",
     "Series",
@@ -197,6 +216,7 @@ __all__ = [
     "Spawn",
     "Step",
     "Steps",
+    "StillRunning",
     "Subject",
     "Superseded",
     "Taken",
@@ -207,6 +227,7 @@ __all__ = [
     "UniqueCounter",
     "Uniques",
     "Unreachable",
+    "Unsettled",
     "WebSession",
     "Within",
     "Work",

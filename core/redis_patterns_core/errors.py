@@ -6,11 +6,15 @@
     ├── DecodeError (ValueError)            stored bytes, or a reply, that cannot be read
     ├── LockNotAcquired (TimeoutError)      the lock was not free within the wait
     ├── LockLost (RuntimeError)             the lock ran out, or somebody took it, while it was held
+    ├── StillRunning (TimeoutError)         somebody else is doing it, and was not done within the wait
+    ├── Unsettled (RuntimeError)            it was begun, and nobody knows whether it was done
+    ├── IdReused (ValueError)               the id was used before, for something else
     ├── RateLimited (RuntimeError)          a limit refused, and its decision says for how long
     ├── WritesPending (RuntimeError)        too many writes wait to be saved, and nothing was written
     ├── QueueFull (RuntimeError)            a queue has as many items as are allowed
     ├── JobFailed (RuntimeError)            a job whose result was asked for is dead
     ├── NotCounted (ValueError)             too old to be counted, too far ahead, or there is no room; nothing was
+    ├── BoardRefused (RuntimeError)         a leaderboard could not take a write, and nothing was written
     ├── SessionGone (LookupError)           the session has ended
     ├── SessionChanged (RuntimeError)       somebody has changed the session since it was read
     ├── TooManySessions (RuntimeError)      the user has as many sessions as are allowed
@@ -33,12 +37,14 @@ if TYPE_CHECKING:
     from redis_patterns_core.decisions import Decision
 
 __all__ = [
+    "BoardRefused",
     "CommandFailed",
     "ConfigurationError",
     "DeadlineExceeded",
     "DecodeError",
     "DriverClosed",
     "EncodeError",
+    "IdReused",
     "JobFailed",
     "LockLost",
     "LockNotAcquired",
@@ -50,8 +56,10 @@ __all__ = [
     "RateLimited",
     "SessionChanged",
     "SessionGone",
+    "StillRunning",
     "TooManySessions",
     "Unreachable",
+    "Unsettled",
     "WritesPending",
 ]
 
@@ -78,6 +86,18 @@ class LockNotAcquired(PatternsError, TimeoutError):
 
 class LockLost(PatternsError, RuntimeError):
     """The lock ran out, or was taken over, while the caller believed to hold it."""
+
+
+class StillRunning(PatternsError, TimeoutError):
+    """Somebody else is doing it, and was not done within the wait: ask again later."""
+
+
+class Unsettled(PatternsError, RuntimeError):
+    """It was begun by somebody who has died since, or could not tell: nobody knows whether it was done."""
+
+
+class IdReused(PatternsError, ValueError):
+    """The id was used before, for something else: whoever made it has made a mistake."""
 
 
 class RateLimited(PatternsError, RuntimeError):
@@ -138,6 +158,10 @@ class NotCounted(PatternsError, ValueError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class BoardRefused(PatternsError, RuntimeError):
+    """A leaderboard could not take a write, for the reason that the message gives; nothing was written."""
 
 
 class SessionGone(PatternsError, LookupError):

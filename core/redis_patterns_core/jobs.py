@@ -22,37 +22,35 @@ from __future__ import annotations
 
 import random
 import secrets
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from redis_patterns_core import replies, validate
 from redis_patterns_core.codec import Codec, Json
-from redis_patterns_core.errors import ConfigurationError, DecodeError, JobFailed, QueueFull
+from redis_patterns_core.errors import ConfigurationError, JobFailed, QueueFull
 from redis_patterns_core.flow import Steps, flow
+from redis_patterns_core.job_records import (
+    Counts,
+    Enqueued,
+    Holding,
+    Job,
+    KnownJob,
+    Settlement,
+    TakenJobs,
+    read_counts,
+    read_known,
+    read_taken,
+    told,
+)
 from redis_patterns_core.keys import Keys
+from redis_patterns_core.periods import due
 from redis_patterns_core.plan import Command, Effect, Plan, Script
-from redis_patterns_core.queues import due
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
-from redis_patterns_core.value import value
 
-__all__ = [
-    "Counts",
-    "Enqueued",
-    "GiveUp",
-    "Holding",
-    "Job",
-    "JobState",
-    "Jobs",
-    "KnownJob",
-    "RetryLater",
-    "Settlement",
-    "TakenJobs",
-    "WorkerInfo",
-]
+__all__ = ["Jobs"]
 
 T = TypeVar("T")
 
@@ -67,189 +65,13 @@ _PAUSE = Script.load("jobs_pause")
 _PURGE = Script.load("jobs_purge")
 _INSPECT = Script.load("jobs_inspect")
 _LOOK = Script.load("jobs_look")
-
-JobState: TypeAlias = Literal["ready", "delayed", "leased", "dead", "done"]
-Holding: TypeAlias = Literal["held", "lost", "cancelled"]
-_Verb: TypeAlias = Literal["ack", "retry", "kill", "release", "note"]
+_WAKE = Script.load("jobs_wake")
 
 _MOST_PRIORITY = 1023
 _MOST_AT_ONCE = 1000
 _STEP = 100
 """How many jobs one request moves because they are due or their leases are over."""
 _LONGEST_ID = 200
-_LONGEST_ERROR = 4000
-
-
-@value
-class Enqueued:
-    """What became of a job that was enqueued.
-
-    Parameters:
-        id: the job's; another one's where that has the unique key.
-        outcome: ``created``; ``exists``, as there is a job of this id already; ``done``, as there was, and it was done
-            lately; ``duplicate``, as another job has the unique key.
-    """
-
-    id: str
-    outcome: Literal["created", "exists", "done", "duplicate"]
-
-    @property
-    def created(self) -> bool:
-        """Whether it was put."""
-        return self.outcome == "created"
-
-
-@value
-class Job(Generic[T]):
-    """A job that a worker was given.
-
-    Parameters:
-        id: the job's.
-        payload: what is to be done.
-        token: shows that this worker has it.
-        fence: grows with each delivery of the job: a store that has seen a greater one can refuse this one.
-        attempts: how often a handler has failed on it.
-        lost: how often its worker died, or stood still for longer than its lease.
-        enqueued_at: in seconds since the epoch, by the server's clock.
-        priority: lower ones go first.
-    """
-
-    id: str
-    payload: T
-    token: str = field(repr=False)
-    fence: int
-    attempts: int
-    lost: int
-    enqueued_at: float
-    priority: int
-
-
-@value
-class TakenJobs(Generic[T]):
-    """What a request for jobs gave.
-
-    Parameters:
-        jobs: for this worker, until their leases end.
-        unreadable: those whose payloads the codec cannot read; they are to be given up, see `Jobs.give_up`.
-        next_in: seconds until it is worth to ask again, unless something else happens; ``None`` where nothing is due.
-        closed: whether none may be taken now, as the queue is paused or too many jobs are worked on.
-    """
-
-    jobs: tuple[Job[T], ...]
-    unreadable: tuple[Job[bytes], ...]
-    next_in: float | None
-    closed: bool
-
-
-@value
-class Settlement:
-    """What a worker says of a job, for `Jobs.settle`; made by `Jobs.ack`, `retry`, `give_up`, `release` and `note`.
-
-    Parameters:
-        verb: what it says.
-        id, token: the job's.
-        delay: milliseconds until it is tried again.
-        text: result, error, or progress.
-    """
-
-    verb: _Verb
-    id: str
-    token: str = field(repr=False)
-    delay: int
-    text: str | bytes = field(repr=False)
-
-
-@value
-class WorkerInfo:
-    """A worker that works.
-
-    Parameters:
-        name: the worker's.
-        about: what it says of itself.
-        ends_in: seconds until it is taken for dead, unless it shows that it is there.
-    """
-
-    name: str
-    about: str
-    ends_in: float
-
-
-@value
-class Counts:
-    """How many jobs there are of each state.
-
-    Parameters:
-        ready, delayed, leased, dead: how many.
-        oldest: for how many seconds the first that is ready has been there, since it was enqueued; 0 where none is.
-        next_due_in, next_lease_ends_in: seconds; ``None`` where there is none.
-        paused: whether none may be taken.
-        totals: how many were ``enqueued``, ``acked``, ``retried``, ``died``, ``lost``, ``cancelled``, ``redriven``,
-            ``purged``; and ``orphans``, which must be none.
-        workers: who works.
-    """
-
-    ready: int
-    delayed: int
-    leased: int
-    dead: int
-    oldest: float
-    next_due_in: float | None
-    next_lease_ends_in: float | None
-    paused: bool
-    totals: Mapping[str, int]
-    workers: tuple[WorkerInfo, ...]
-
-
-@value
-class KnownJob(Generic[T]):
-    """What is known of a job.
-
-    Parameters:
-        id: the job's.
-        state: where it is; ``None`` where it is not known, or no more.
-        since: when it died; when its lease ends, when it is due, until when it is remembered that it was done; in
-            seconds since the epoch.
-        payload: what is to be done; ``None`` where it cannot be read, or is not there any more.
-        error: what went wrong last; empty where nothing did.
-        attempts, lost, fence, enqueued_at, priority: as of a `Job`.
-        progress: what its handler has noted last; empty for nothing.
-    """
-
-    id: str
-    state: JobState | None
-    since: float
-    payload: T | None
-    error: str
-    attempts: int
-    lost: int
-    fence: int
-    enqueued_at: float
-    priority: int
-    progress: str
-
-
-class RetryLater(Exception):
-    """Raised by a handler: try the job again.
-
-    Parameters:
-        delay: after how long, in seconds or as a timedelta; the queue's own backoff where none is given.
-        why: kept as the job's last error.
-    """
-
-    def __init__(self, delay: Duration | None = None, why: str = "") -> None:
-        super().__init__(delay, why)
-        if delay is not None:
-            validate.milliseconds("delay", delay, least=0)
-        self.delay = delay
-        self.why = why
-
-
-class GiveUp(Exception):
-    """Raised by a handler: the job is dead, whatever tries it would have left.
-
-    Parameters:
-        why: kept as its error.
-    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -432,7 +254,8 @@ class Jobs(Generic[T]):
             self.keep_dead,
             ms["keep_dead_for"],
         )
-        return Plan("jobs.reserve", (command,), lambda answers: self._taken(answers, shown), Effect.IDEMPOTENT)
+        codec = self.codec
+        return Plan("jobs.reserve", (command,), lambda answers: read_taken(answers[0], shown, codec), Effect.IDEMPOTENT)
 
     def ack(self, job: Job[Any], result: Any = None) -> Settlement:
         """Say that a job is done.
@@ -474,19 +297,15 @@ class Jobs(Generic[T]):
             # Full jitter: many that fail together do not come again together.
             most = min(self._ms["most_retry"], self._ms["retry_after"] * 2 ** min(job.attempts, 40))
             milliseconds = round(most * chance())
-        return Settlement("retry", job.id, job.token, milliseconds, _said(error))
+        return Settlement("retry", job.id, job.token, milliseconds, told(error))
 
     def give_up(self, job: Job[Any], error: BaseException | str) -> Settlement:
         """Say that a job is not to be tried again: it is dead, and kept with its error."""
-        return Settlement("kill", job.id, job.token, 0, _said(error))
+        return Settlement("kill", job.id, job.token, 0, told(error))
 
     def release(self, job: Job[Any]) -> Settlement:
         """Give a job back, as a worker does that stops: it is at its old place, and nothing is counted."""
         return Settlement("release", job.id, job.token, 0, "")
-
-    def note(self, job: Job[Any], progress: str) -> Settlement:
-        """Note how far a job has come, for those who look at it."""
-        return Settlement("note", job.id, job.token, 0, progress)
 
     def settle(self, *settlements: Settlement) -> Plan[list[bool]]:
         """Tell Redis what became of jobs.
@@ -516,6 +335,18 @@ class Jobs(Generic[T]):
             return [code > 0 for code in replies.integers(answers[0], len(settlements))]
 
         return Plan("jobs.settle", (command,), parse, Effect.IDEMPOTENT)
+
+    def report(self, job: Job[Any], progress: str) -> Plan[bool]:
+        """Say how far a job has come, for those who `look` at it; a handler's.
+
+        Parameters:
+            job: which.
+            progress: any text; kept until it is replaced, or the job is over.
+
+        Returns:
+            A plan of one round trip that tells whether the job is still its worker's, as `settle` does; idempotent.
+        """
+        return self.settle(Settlement("note", job.id, job.token, 0, progress)).map(lambda held: held[0])
 
     def extend(self, jobs: Sequence[Job[Any]], *, worker: str, about: str = "") -> Plan[list[Holding]]:
         """Prolong the leases of jobs, and show that the worker is there.
@@ -559,8 +390,7 @@ class Jobs(Generic[T]):
 
     def wake(self) -> Plan[None]:
         """Wake one of those who wait for work; who was woken and has no room passes it on so. One round trip."""
-        command = Command(("RPUSH", self._key("wake"), 1))
-        return Plan("jobs.wake", (command,), lambda _: None, Effect.IDEMPOTENT)
+        return Plan("jobs.wake", (_WAKE((self._key("wake"),)),), lambda _: None, Effect.IDEMPOTENT)
 
     # Results
 
@@ -601,7 +431,7 @@ class Jobs(Generic[T]):
     def inspect(self) -> Plan[Counts]:
         """Tell how many jobs there are of each state, and who works. One round trip."""
         keys = self._keys("ready", "delayed", "leased", "dead", "job", "meta", "workers")
-        return Plan("jobs.inspect", (_INSPECT(keys),), _counts, Effect.READS)
+        return Plan("jobs.inspect", (_INSPECT(keys),), lambda answers: read_counts(answers[0]), Effect.READS)
 
     def look(self, *ids: str) -> Plan[list[KnownJob[T]]]:
         """Tell all that is known of some jobs. One round trip.
@@ -743,24 +573,6 @@ class Jobs(Generic[T]):
         names = {1: "created", 2: "exists", 3: "done", 4: "duplicate"}
         return [Enqueued(replies.text(id), names[code]) for code, id in zip(items[::2], items[1::2], strict=True)]
 
-    def _taken(self, answers: Sequence[Reply], token: str) -> TakenJobs[T]:
-        next_in, closed, *items = replies.array(answers[0])
-        jobs: list[Job[T]] = []
-        unreadable: list[Job[bytes]] = []
-        for place in range(0, len(items), 7):
-            id, payload, *numbers = items[place : place + 7]
-            fence, attempts, lost, enqueued, priority = replies.integers(numbers, 5)
-            if not isinstance(payload, bytes):
-                raise DecodeError("expected a job's payload, got something else")
-            name, at = replies.text(id), enqueued / 1000
-            try:
-                jobs.append(Job(name, self.codec.decode(payload), token, fence, attempts, lost, at, priority))
-            except DecodeError:
-                unreadable.append(Job(name, payload, token, fence, attempts, lost, at, priority))
-        milliseconds = replies.integer(next_in)
-        pause = None if milliseconds < 0 else (milliseconds + 1) / 1000
-        return TakenJobs(tuple(jobs), tuple(unreadable), pause, replies.integer(closed) == 1)
-
     def _paused(self, paused: int) -> Plan[bool]:
         command = _PAUSE(self._keys("meta", "wake"), paused)
         name = "jobs.pause" if paused else "jobs.resume"
@@ -771,82 +583,15 @@ class Jobs(Generic[T]):
         command = _LOOK(keys, skip, count, *ids)
 
         def parse(answers: Sequence[Reply]) -> list[KnownJob[T]]:
-            return [self._known_job(item) for item in replies.array(answers[0])]
+            return [read_known(item, self.codec) for item in replies.array(answers[0])]
 
         return Plan("jobs.look", (command,), parse, Effect.READS)
-
-    def _known_job(self, reply: Reply) -> KnownJob[T]:
-        id, state, since, record, payload, error, progress = replies.array(reply, 7)
-        names: dict[Reply, JobState] = {
-            b"ready": "ready",
-            b"delayed": "delayed",
-            b"leased": "leased",
-            b"dead": "dead",
-            b"done": "done",
-        }
-        where = names.get(state)
-        known = replies.text(record).split("|", 7) if record else ["0"] * 8
-        if len(known) != 8 or not isinstance(payload, bytes):
-            raise DecodeError("expected what is known of a job, got something else")
-        _, attempts, lost, fence, _, enqueued, priority, _ = known
-        try:
-            decoded = self.codec.decode(payload) if payload else None
-        except DecodeError:
-            decoded = None
-        return KnownJob(
-            replies.text(id),
-            where,
-            0.0 if where == "ready" else replies.number(since) / 1000,
-            decoded,
-            _shown(error),
-            int(attempts),
-            int(lost),
-            int(fence),
-            int(enqueued) / 1000,
-            int(priority),
-            _shown(progress),
-        )
 
 
 def _id(id: str) -> str:
     if not isinstance(id, str) or not 1 <= len(id) <= _LONGEST_ID:
         raise ConfigurationError(f"id must be a text of 1 to {_LONGEST_ID} characters, not {id!r}")
     return id
-
-
-def _said(error: BaseException | str) -> str:
-    if isinstance(error, str):
-        return error[:_LONGEST_ERROR]
-    text = "".join(traceback.format_exception(error)).rstrip()
-    # The end says what it was, the beginning where it began.
-    return text if len(text) <= _LONGEST_ERROR else f"{text[:1000]}\n...\n{text[-(_LONGEST_ERROR - 1005) :]}"
-
-
-def _shown(reply: Reply) -> str:
-    return reply.decode(errors="replace") if isinstance(reply, bytes) else ""
-
-
-def _counts(answers: Sequence[Reply]) -> Counts:
-    items = replies.array(answers[0], 10)
-    now, ready, delayed, leased, dead, enqueued, next_due, lease_ends = replies.integers(items[:8], 8)
-    meta = {replies.text(name): int(replies.number(count)) for name, count in replies.pairs(items[8])}
-    workers: list[WorkerInfo] = []
-    for name, said in replies.pairs(items[9]):
-        ends, _, about = replies.text(said).partition(" ")
-        if int(ends) > now:
-            workers.append(WorkerInfo(replies.text(name), about, (int(ends) - now) / 1000))
-    return Counts(
-        ready,
-        delayed,
-        leased,
-        dead,
-        max(0, now - enqueued) / 1000 if enqueued else 0.0,
-        max(0, next_due - now) / 1000 if next_due else None,
-        max(0, lease_ends - now) / 1000 if lease_ends else None,
-        "paused" in meta,
-        {name: count for name, count in meta.items() if name not in {"number", "paused"}},
-        tuple(sorted(workers, key=lambda worker: worker.name)),
-    )
 
 
 def _first(answers: Sequence[Reply]) -> Reply:

@@ -10,10 +10,13 @@ __all__ = ["matching"]
 
 
 def matching(paths: str | Sequence[str]) -> Callable[[str], bool]:
-    """Give what tells whether a path is matched by one of some shell patterns, such as ``/api/*``.
+    """Give what tells whether a path is matched by one of some shell patterns.
 
     Parameters:
-        paths: one pattern or several.
+        paths: one pattern or several. ``/account/*`` is for ``/account`` too: a guard of what is inside is one of the
+            door.
     """
-    patterns = [re.compile(fnmatch.translate(path)) for path in ((paths,) if isinstance(paths, str) else paths)]
+    given = (paths,) if isinstance(paths, str) else paths
+    doors = [path.removesuffix("/*") for path in given if path.endswith("/*") and path != "/*"]
+    patterns = [re.compile(fnmatch.translate(path)) for path in (*given, *doors)]
     return lambda path: any(pattern.match(path) for pattern in patterns)

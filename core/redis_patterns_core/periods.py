@@ -13,6 +13,7 @@ Source: ISO 8601 for weeks, which begin on Mondays, and whose year is that of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -22,7 +23,20 @@ from redis_patterns_core import validate
 from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.validate import Duration
 
-__all__ = ["DAY", "HOUR", "MINUTE", "MONTH", "WEEK", "Calendar", "Every", "Period", "moment", "starts", "utc_now"]
+__all__ = [
+    "DAY",
+    "HOUR",
+    "MINUTE",
+    "MONTH",
+    "WEEK",
+    "Calendar",
+    "Every",
+    "Period",
+    "due",
+    "moment",
+    "starts",
+    "utc_now",
+]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = timedelta(minutes=1)
@@ -160,3 +174,16 @@ def moment(argument: str, value: datetime) -> datetime:
 def utc_now() -> datetime:
     """Give the time by this machine's clock: what patterns call a moment's period by, unless they are given another."""
     return datetime.now(UTC)
+
+
+def due(delay: Duration | None, at: datetime | None) -> tuple[Literal["delay", "at"], int]:
+    """Give what a script is told of a time: after how long, or when, in milliseconds.
+
+    Raises:
+        ConfigurationError: both, or a time that is not allowed.
+    """
+    if at is None:
+        return "delay", 0 if delay is None else validate.milliseconds("delay", delay, least=0)
+    if delay is not None:
+        raise ConfigurationError("delay and at must not both be given")
+    return "at", math.ceil(moment("at", at).timestamp() * 1000)

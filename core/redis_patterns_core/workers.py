@@ -1,120 +1,134 @@
 """Workers: what one who does jobs has to tell Redis next, and what it makes of the answers. Pure; a driver does it.
 
 Promises: what became of a job is told until it is known to have arrived; jobs that were given in an answer that was
-lost are asked for again by the same token; no more jobs are asked for than can be begun at once.
+lost are asked for again by the same token; no more jobs are asked for than can be begun at once; of several queues the
+first that has jobs is served first.
 """
 
 from __future__ import annotations
 
+import math
+import random
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, cast
 
 from redis_patterns_core import validate
+from redis_patterns_core.decisions import Decision
 from redis_patterns_core.errors import ConfigurationError, EncodeError
-from redis_patterns_core.jobs import GiveUp, Holding, Job, Jobs, RetryLater, Settlement, TakenJobs
+from redis_patterns_core.job_records import GiveUp, Holding, Job, RetryLater, Settlement, TakenJobs
 from redis_patterns_core.plan import Plan, batch
-from redis_patterns_core.validate import Duration
 from redis_patterns_core.value import value
+from redis_patterns_core.work import AnyWork, BatchWork, Happening, OnWork, WorkEvent
 
-__all__ = ["SLICE", "Exchanged", "OnWork", "Work", "WorkEvent", "Worker"]
-
-T = TypeVar("T")
+__all__ = ["Assignment", "Exchange", "Line", "Worker"]
 
 _MOST_AT_ONCE = 1000
-SLICE = 5.0
+_MOST_PERMITS = 100
+_SLICE = 5.0
 """Seconds after which a worker that waits looks by itself: a wake-up may have gone to one that has died since."""
+_Failure: TypeAlias = Literal["failed", "dead", "timed_out"]
+_JITTER = 0.002
+"""Seconds: not all at the same moment who wait for the same."""
+
+
+class Assignment:
+    """Jobs for one call of a handler.
+
+    Parameters:
+        line: of which queue.
+        jobs: which.
+        began_at: when, by the driver's clock.
+    """
+
+    __slots__ = ("began_at", "jobs", "line")
+
+    def __init__(self, line: Line, jobs: list[Job[Any]], began_at: float) -> None:
+        self.line = line
+        self.jobs = jobs
+        self.began_at = began_at
+
+    @property
+    def given(self) -> Job[Any] | list[Job[Any]]:
+        """What the handler is called with."""
+        return self.jobs if isinstance(self.line.work, BatchWork) else self.jobs[0]
 
 
 @value
-class WorkEvent:
-    """Something that happened to a job in a worker.
-
-    Parameters:
-        what: ``began``; ``done``; ``failed``, and is tried again or dead; ``dead``; ``timed_out``, the same as failed;
-            ``lost``, as its lease is somebody else's or over; ``cancelled``; ``released``, as the worker stops;
-            ``refused``, as what was told came too late.
-        queue: the name of the queue.
-        job: which.
-        seconds: for how long it was worked on.
-        error: what its handler raised.
-    """
-
-    what: Literal[
-        "began", "done", "failed", "dead", "timed_out", "lost", "cancelled", "released", "refused", "unreadable"
-    ]
-    queue: str
+class _Running:
     job: Job[Any]
-    seconds: float = 0.0
-    error: BaseException | None = field(default=None, repr=False)
-
-
-OnWork: TypeAlias = Callable[[WorkEvent], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Work(Generic[T]):
-    """What a worker process does: ``redis-patterns worker MODULE:NAME`` finds it by its name.
-
-    Parameters:
-        jobs: the queue.
-        handler: a function, or a coroutine function, that is given a job.
-        concurrency: how many jobs at a time.
-        timeout: seconds, or a timedelta, that a handler may take; ``None`` for as long as it takes.
-        grace: how long handlers may take when the process is told to stop.
-
-    Raises:
-        ConfigurationError: a value that is not allowed.
-    """
-
-    jobs: Jobs[T]
-    handler: Callable[[Job[T]], Any]
-    _: KW_ONLY
-    concurrency: int = 10
-    timeout: Duration | None = None
-    grace: Duration = 30
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.jobs, Jobs):
-            raise ConfigurationError(f"jobs must be a Jobs, not {type(self.jobs).__name__}")
-        if not callable(self.handler):
-            raise ConfigurationError(f"handler must be a function, not {type(self.handler).__name__}")
-        validate.integer("concurrency", self.concurrency, least=1, most=_MOST_AT_ONCE)
-        if self.timeout is not None:
-            validate.milliseconds("timeout", self.timeout)
-        validate.milliseconds("grace", self.grace, least=0)
-
-
-@value
-class Exchanged(Generic[T]):
-    """What an exchange gave.
-
-    Parameters:
-        settled: of each job that something was told of, whether it was this worker's to tell.
-        taken: what it was given, if it has asked.
-    """
-
-    settled: Sequence[bool]
-    taken: TakenJobs[T] | None
-
-
-@value
-class _Running(Generic[T]):
-    job: Job[T]
-    began_at: float
+    assignment: Assignment
     ends_at: float
 
 
-class Worker(Generic[T]):
-    """One worker on one queue.
+class Line:
+    """What a worker knows of one of its queues.
 
     Parameters:
-        jobs: the queue.
-        concurrency: how many jobs it does at a time.
+        work: what is done with its jobs.
+        listening: whether somebody waits for its wake-ups; a driver's to set.
+    """
+
+    def __init__(self, work: AnyWork) -> None:
+        self.work = work
+        self.jobs = work.jobs
+        self.listening = False
+        self.running: dict[tuple[str, str], _Running] = {}
+        self.outbox: list[tuple[Job[Any], Settlement]] = []
+        self.token = secrets.token_hex(8)
+        # When it is worth to ask, and before when it is in vain, as its limit refuses.
+        self.ask_at = 0.0
+        self.not_before = 0.0
+        self.permits: list[Decision] = []
+        self.refunds: list[Decision] = []
+        # How many jobs it may have, by what it had: to take few permits that are not needed.
+        self.appetite = 1
+
+    @property
+    def due_at(self) -> float:
+        """When to ask."""
+        return max(self.ask_at, self.not_before)
+
+    def wake(self) -> None:
+        """Note that there may be jobs."""
+        self.ask_at = 0.0
+
+    def patience(self) -> float:
+        """Give the seconds to wait for a wake-up before looking without one; never twice the same."""
+        return _SLICE * (0.8 + 0.4 * random.random())
+
+
+@value
+class Exchange:
+    """What is to be sent, for `Worker.exchanged`.
+
+    Parameters:
+        plan: one round trip.
+        lines: what it tells of: lines, and how many settlements of each.
+        refunded: the lines to whose limits something is given back.
+        asked: the line that is asked for jobs, or whose limit is asked; ``None`` for neither.
+        wanted: how many jobs or permits.
+        permits: whether it is permits.
+    """
+
+    plan: Plan[tuple[Any, ...]]
+    lines: tuple[tuple[Line, int], ...]
+    refunded: tuple[Line, ...]
+    asked: Line | None
+    wanted: int
+    permits: bool
+
+
+class Worker:
+    """One worker, on one or several queues.
+
+    Parameters:
+        works: what it does, the most important first.
+        concurrency: how many handlers run at a time.
         name: tells it from others; a random one where none is given.
         about: what it says of itself to those who look.
         on_event: is told of what happens.
+        on_error: is told of what `on_event` raises, which harms nobody.
 
     Raises:
         ConfigurationError: a number that is not allowed, or an empty name.
@@ -122,162 +136,302 @@ class Worker(Generic[T]):
 
     def __init__(
         self,
-        jobs: Jobs[T],
+        works: Sequence[AnyWork],
         *,
         concurrency: int,
         name: str | None = None,
         about: str = "",
         on_event: OnWork | None = None,
+        on_error: Callable[[Exception], None] | None = None,
     ) -> None:
-        self.jobs = jobs
-        self.concurrency = validate.integer("concurrency", concurrency, least=1, most=_MOST_AT_ONCE)
-        self.name = secrets.token_hex(6) if name is None else validate.text("name", name)
+        self.lines = [Line(work) for work in works]
+        self.concurrency: int = validate.integer("concurrency", concurrency, least=1, most=_MOST_AT_ONCE)
+        self.name: str = secrets.token_hex(6) if name is None else validate.text("name", name)
         self._about = about
         self._on_event = on_event
-        self._running: dict[tuple[str, str], _Running[T]] = {}
-        self._outbox: list[tuple[Job[Any], Settlement]] = []
-        self._token = secrets.token_hex(8)
+        self._on_error = on_error
+        self._open: dict[Assignment, None] = {}
+        """Calls of handlers that have not ended, in the order in which they began."""
 
     @property
     def busy(self) -> bool:
-        """Whether a job is worked on, or something is still to be told."""
-        return bool(self._running or self._outbox)
+        """Whether a handler runs, or something is still to be told."""
+        return bool(self._open) or any(line.outbox or line.refunds for line in self.lines)
 
     @property
     def room(self) -> int:
-        """How many further jobs can be begun."""
-        return self.concurrency - len(self._running)
+        """How many further handlers can begin."""
+        return self.concurrency - len(self._open)
 
     @property
-    def running(self) -> list[Job[T]]:
-        """The jobs that are worked on."""
-        return [one.job for one in self._running.values()]
+    def open(self) -> list[Assignment]:
+        """What handlers are at."""
+        return list(self._open)
 
     # Telling and asking
 
-    def exchange(self, *, ask: bool) -> Plan[Exchanged[T]] | None:
+    def exchange(self, now: float, *, ask: bool) -> Exchange | None:
         """Give what is to be sent: what became of jobs and, where there is room, a request for others.
 
         Parameters:
+            now: the time, by the driver's monotonic clock.
             ask: whether to ask for jobs.
 
         Returns:
-            A plan of one round trip, whose result is for `exchanged`; ``None`` where there is nothing to send.
+            What to send in one round trip; ``None`` where there is nothing to send.
         """
-        told = self._outbox[:_MOST_AT_ONCE]
-        settle = self.jobs.settle(*[settlement for _, settlement in told]) if told else None
-        room = min(self.room, _MOST_AT_ONCE)
-        reserve = self.jobs.reserve(room, worker=self.name, token=self._token) if ask and room > 0 else None
+        plans: list[Plan[Any]] = []
+        lines: list[tuple[Line, int]] = []
+        refunded: list[Line] = []
+        for line in self.lines:
+            if told := line.outbox[:_MOST_AT_ONCE]:
+                plans.append(line.jobs.settle(*[settlement for _, settlement in told]))
+                lines.append((line, len(told)))
+        for line in self.lines:
+            if not ask:
+                line.refunds, line.permits = line.refunds + line.permits, []
+            if line.refunds and line.work.limit is not None:
+                plans.append(batch(*[line.work.limit.refund(decision) for decision in line.refunds]))
+                refunded.append(line)
+        asked, wanted, permits = self._asking(now) if ask else (None, 0, False)
+        if asked is not None:
+            limit = asked.work.limit
+            if permits and limit is not None:
+                plans.append(batch(*[limit.hit(asked.jobs.name) for _ in range(wanted)]))
+            else:
+                plans.append(asked.jobs.reserve(wanted, worker=self.name, token=asked.token))
+        if not plans:
+            return None
+        plan = batch(*plans) if len(plans) > 1 else plans[0].map(lambda only: (only,))
+        return Exchange(plan, tuple(lines), tuple(refunded), asked, wanted, permits)
 
-        if settle is not None and reserve is not None:
-            return batch(settle, reserve).map(lambda got: Exchanged(*got))
-        if settle is not None:
-            return settle.map(lambda settled: Exchanged(settled, None))
-        return None if reserve is None else reserve.map(lambda taken: Exchanged([], taken))
+    def _asking(self, now: float) -> tuple[Line | None, int, bool]:
+        """Give the first line that is worth to be asked, for how many jobs or permits, and whether it is permits."""
+        room = self.room
+        if room > 0:
+            for line in self.lines:
+                if line.permits:
+                    return line, len(line.permits), False
+                if line.due_at <= now:
+                    most = min(room * line.work.batch_size, _MOST_AT_ONCE)
+                    if line.work.limit is None:
+                        return line, most, False
+                    return line, min(most, line.appetite, _MOST_PERMITS), True
+        return None, 0, False
 
-    def exchanged(self, got: Exchanged[T], *, asked_at: float, now: float) -> list[Job[T]]:
-        """Take an answer, and give the jobs to begin.
+    def exchanged(self, exchange: Exchange, got: Sequence[Any], *, asked_at: float, now: float) -> list[Assignment]:
+        """Take an answer, and give what handlers are to begin with.
 
         Parameters:
-            got: what the plan of `exchange` gave.
+            exchange: what was sent.
+            got: what its plan gave.
             asked_at: when it was sent: leases may run since then.
             now: the time; both of the driver's monotonic clock.
         """
-        told, self._outbox = self._outbox[: len(got.settled)], self._outbox[len(got.settled) :]
-        for (job, _), held in zip(told, got.settled, strict=True):
-            if not held:
-                self._tell("refused", job)
-        taken = got.taken
-        if taken is None:
+        answers = iter(got)
+        for line, count in exchange.lines:
+            told, line.outbox = line.outbox[:count], line.outbox[count:]
+            for (job, _), held in zip(told, next(answers), strict=True):
+                if not held:
+                    self._tell(line, "refused", job)
+        for line in exchange.refunded:
+            next(answers)
+            line.refunds = []
+        asked = exchange.asked
+        if asked is None:
             return []
-        self._token = secrets.token_hex(8)
+        if exchange.permits:
+            self._permitted(asked, next(answers), now)
+            return []
+        return self._taken(asked, next(answers), exchange.wanted, asked_at, now)
+
+    def _permitted(self, line: Line, decisions: Sequence[Decision], now: float) -> None:
+        line.permits = [decision for decision in decisions if decision.allowed]
+        waits = [one.retry_after for one in decisions if not one.allowed and one.retry_after is not None]
+        if waits:
+            # Looked at before long all the same: another worker may give back what it has taken in vain.
+            line.not_before = now + min(_SLICE, *waits) + random.random() * _JITTER
+
+    def _taken(self, line: Line, taken: TakenJobs[Any], wanted: int, asked_at: float, now: float) -> list[Assignment]:
+        line.token = secrets.token_hex(8)
         for job in taken.unreadable:
-            self._outbox.append((job, self.jobs.give_up(job, "the payload cannot be read")))
-            self._tell("unreadable", job)
-        ends_at = asked_at + self.jobs.lease_seconds
-        for job in taken.jobs:
-            self._running[job.id, job.token] = _Running(job, now, ends_at)
-            self._tell("began", job)
-        return list(taken.jobs)
+            line.outbox.append((job, line.jobs.give_up(job, "the payload cannot be read")))
+            self._tell(line, "unreadable", job)
+        full = len(taken.jobs) + len(taken.unreadable) >= wanted
+        if not full:
+            line.ask_at = math.inf if taken.next_in is None else now + taken.next_in + random.random() * _JITTER
+        if line.permits:
+            line.refunds += line.permits[len(taken.jobs) :]
+            line.permits = []
+            if line.refunds:
+                line.not_before = 0.0
+            line.appetite = min(2 * line.appetite, _MOST_PERMITS) if full else 1
+        ends_at = asked_at + line.jobs.lease_seconds
+        begin: list[Assignment] = []
+        size = line.work.batch_size
+        for place in range(0, len(taken.jobs), size):
+            assignment = Assignment(line, list(taken.jobs[place : place + size]), now)
+            self._open[assignment] = None
+            begin.append(assignment)
+            for job in assignment.jobs:
+                line.running[job.id, job.token] = _Running(job, assignment, ends_at)
+                self._tell(line, "began", job)
+        return begin
+
+    # Waiting
+
+    def waits_for(self, now: float) -> float:
+        """Give the seconds until it is worth to ask by itself; infinity where only others can change that."""
+        if self.room <= 0:
+            return math.inf
+        return max(0.0, min(line.due_at for line in self.lines) - now)
+
+    def deaf(self, now: float) -> list[Line]:
+        """Give the queues whose wake-ups are wanted, and for which nobody listens."""
+        if self.room <= 0:
+            return []
+        # One whose limit refuses has nothing of a wake-up until then.
+        return [line for line in self.lines if not line.listening and line.due_at > now and line.not_before <= now]
 
     # Leases
 
-    def beat(self) -> Plan[list[Holding]]:
-        """Give the plan that prolongs the leases of all jobs that are worked on, for `beaten`."""
-        return self.jobs.extend(self.running, worker=self.name, about=self._about)
+    @property
+    def beats_every(self) -> float:
+        """Seconds between two beats: a third of the shortest lease, so that two may be lost."""
+        return min(line.jobs.lease_seconds for line in self.lines) / 3
 
-    def beaten(self, jobs: Sequence[Job[T]], holdings: Sequence[Holding], *, asked_at: float) -> list[Job[T]]:
-        """Take the answer for these jobs, and give those whose handlers should end."""
-        over: list[Job[T]] = []
-        for job, holding in zip(jobs, holdings, strict=True):
-            one = self._running.get((job.id, job.token))
-            if one is None:
-                continue
-            if holding == "held":
-                ends_at = asked_at + self.jobs.lease_seconds
-                self._running[job.id, job.token] = _Running(job, one.began_at, ends_at)
-            else:
-                over.append(job)
-                self._drop(job, "lost" if holding == "lost" else "cancelled")
+    def beat(self) -> tuple[Plan[tuple[Any, ...]], list[tuple[Line, list[Job[Any]]]]]:
+        """Give the plan that prolongs the leases of all jobs that are worked on, and what `beaten` is to be given."""
+        asked: list[tuple[Line, list[Job[Any]]]] = []
+        for line in self.lines:
+            jobs = [one.job for one in line.running.values()]
+            asked += [(line, jobs[place : place + _MOST_AT_ONCE]) for place in range(0, len(jobs) or 1, _MOST_AT_ONCE)]
+        plans = [line.jobs.extend(jobs, worker=self.name, about=self._about) for line, jobs in asked]
+        return batch(*plans) if len(plans) > 1 else plans[0].map(lambda only: (only,)), asked
+
+    def beaten(
+        self, asked: Sequence[tuple[Line, list[Job[Any]]]], got: Sequence[Sequence[Holding]], *, asked_at: float
+    ) -> list[Assignment]:
+        """Take the answer, and give those whose handlers should end: none of their jobs is this worker's any more."""
+        over: dict[Assignment, None] = {}
+        for (line, jobs), holdings in zip(asked, got, strict=True):
+            for job, holding in zip(jobs, holdings, strict=True):
+                one = line.running.get((job.id, job.token))
+                if one is None:
+                    continue
+                if holding == "held":
+                    line.running[job.id, job.token] = _Running(job, one.assignment, asked_at + line.jobs.lease_seconds)
+                    continue
+                self._drop(line, job, holding)
+                over[one.assignment] = None
                 if holding == "cancelled":
-                    self._outbox.append((job, self.jobs.give_up(job, "cancelled")))
-        return over
+                    line.outbox.append((job, line.jobs.give_up(job, "cancelled")))
+        return self._idle(over)
 
-    def overdue(self, now: float) -> list[Job[T]]:
-        """Give the jobs whose leases are over, as nobody could be asked to prolong them; their handlers should end."""
-        over = [one.job for one in self._running.values() if one.ends_at <= now]
-        for job in over:
-            self._drop(job, "lost")
-        return over
+    def overdue(self, now: float) -> list[Assignment]:
+        """Drop the jobs whose leases are over, as nobody could be asked to prolong them; else as `beaten`."""
+        over: dict[Assignment, None] = {}
+        for line in self.lines:
+            for one in [one for one in line.running.values() if one.ends_at <= now]:
+                self._drop(line, one.job, "lost")
+                over[one.assignment] = None
+        return self._idle(over)
+
+    def late(self, now: float) -> list[Assignment]:
+        """Give those whose handlers have taken longer than they may."""
+        return [
+            assignment
+            for assignment in self._open
+            if (most := assignment.line.work.seconds) is not None and now - assignment.began_at > most
+        ]
+
+    def _idle(self, assignments: dict[Assignment, None]) -> list[Assignment]:
+        return [one for one in assignments if not any((job.id, job.token) in one.line.running for job in one.jobs)]
 
     # What became of jobs
 
-    def holds(self, job: Job[T]) -> bool:
-        """Tell whether it is still this worker's, as far as it knows."""
-        return (job.id, job.token) in self._running
+    def done(self, assignment: Assignment, result: Any, now: float) -> None:
+        """Note that a handler has returned."""
+        outcomes = self._outcomes(assignment, result) if isinstance(assignment.line.work, BatchWork) else [result]
+        for job, outcome in zip(assignment.jobs, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                self._failed(assignment, job, outcome, now)
+                continue
+            try:
+                settlement = assignment.line.jobs.ack(job, outcome)
+            except EncodeError as error:
+                self._failed(assignment, job, error, now)
+            else:
+                self._settle(assignment, job, settlement, "done", now)
+        self._open.pop(assignment, None)
 
-    def done(self, job: Job[T], result: Any, now: float) -> None:
-        """Note that a job's handler has returned."""
-        try:
-            settlement = self.jobs.ack(job, result)
-        except EncodeError as error:
-            self.failed(job, error, now)
-            return
-        self._settle(job, settlement, "done", now)
+    def failed(self, assignment: Assignment, error: BaseException, now: float, *, timed_out: bool = False) -> None:
+        """Note that a handler has raised, or did not end within its time."""
+        for job in assignment.jobs:
+            self._failed(assignment, job, error, now, timed_out=timed_out)
+        self._open.pop(assignment, None)
 
-    def failed(self, job: Job[T], error: BaseException, now: float, *, timed_out: bool = False) -> None:
-        """Note that a job's handler has raised, or did not end within its time."""
+    def released(self, assignment: Assignment, now: float) -> None:
+        """Note that what is still worked on is given back, as the worker stops."""
+        for job in assignment.jobs:
+            self._settle(assignment, job, assignment.line.jobs.release(job), "released", now)
+        self._open.pop(assignment, None)
+
+    def _outcomes(self, assignment: Assignment, result: Any) -> Sequence[Any]:
+        if result is None:
+            return [None] * len(assignment.jobs)
+        if isinstance(result, (list, tuple)) and len(cast("Sequence[Any]", result)) == len(assignment.jobs):
+            return cast("Sequence[Any]", result)
+        wrong = ConfigurationError(
+            f"a batch handler must return nothing, or a list of {len(assignment.jobs)} results or exceptions"
+        )
+        return [wrong] * len(assignment.jobs)
+
+    def _failed(
+        self, assignment: Assignment, job: Job[Any], error: BaseException, now: float, *, timed_out: bool = False
+    ) -> None:
+        jobs = assignment.line.jobs
         if isinstance(error, RetryLater):
-            settlement = self.jobs.retry(job, error.why or "tried again later", delay=error.delay)
+            settlement = jobs.retry(job, error.why or "tried again later", delay=error.delay)
         elif isinstance(error, GiveUp):
-            settlement = self.jobs.give_up(job, str(error))
+            settlement = jobs.give_up(job, str(error))
         else:
-            settlement = self.jobs.retry(job, error)
-        dead = settlement.verb == "kill"
-        self._settle(job, settlement, "dead" if dead else "timed_out" if timed_out else "failed", now, error)
-
-    def released(self, job: Job[T], now: float) -> None:
-        """Note that a job is given back, as the worker stops."""
-        self._settle(job, self.jobs.release(job), "released", now)
+            settlement = jobs.retry(job, error)
+        what: _Failure = "dead" if settlement.verb == "kill" else "timed_out" if timed_out else "failed"
+        self._settle(assignment, job, settlement, what, now, error=error)
 
     def _settle(
         self,
-        job: Job[T],
+        assignment: Assignment,
+        job: Job[Any],
         settlement: Settlement,
-        what: Literal["done", "failed", "dead", "timed_out", "released"],
+        what: Literal["done", "released"] | _Failure,
         now: float,
+        *,
         error: BaseException | None = None,
     ) -> None:
-        one = self._running.pop((job.id, job.token), None)
-        if one is None:
+        line = assignment.line
+        if line.running.pop((job.id, job.token), None) is None:
             return  # it was lost, and was told so
-        self._outbox.append((job, settlement))
-        self._tell(what, job, now - one.began_at, error)
+        line.outbox.append((job, settlement))
+        self._tell(line, what, job, now - assignment.began_at, error)
 
-    def _drop(self, job: Job[T], what: Literal["lost", "cancelled"]) -> None:
-        del self._running[job.id, job.token]
-        self._tell(what, job)
+    def _drop(self, line: Line, job: Job[Any], what: Literal["lost", "cancelled"]) -> None:
+        del line.running[job.id, job.token]
+        self._tell(line, what, job)
 
-    def _tell(self, what: Any, job: Job[Any], seconds: float = 0.0, error: BaseException | None = None) -> None:
-        if self._on_event is not None:
-            self._on_event(WorkEvent(what, self.jobs.name, job, seconds, error))
+    def _tell(
+        self,
+        line: Line,
+        what: Happening,
+        job: Job[Any],
+        seconds: float = 0.0,
+        error: BaseException | None = None,
+    ) -> None:
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(WorkEvent(what, line.jobs.name, job, seconds, error))
+        except Exception as raised:  # noqa: BLE001  who listens must not end who works
+            if self._on_error is not None:
+                self._on_error(raised)

@@ -70,9 +70,18 @@ def _parser() -> argparse.ArgumentParser:
         help="do jobs",
         description="Do jobs until SIGTERM or SIGINT comes; what has begun may finish, or is given back after a while.",
     )
-    worker.add_argument("target", metavar="MODULE:NAME", help="a redis_patterns.Work")
+    worker.add_argument(
+        "targets",
+        metavar="MODULE:NAME",
+        nargs="+",
+        help="a redis_patterns.Work or BatchWork; of several the most important first",
+    )
     worker.add_argument("--url", help="the server, by default that of REDIS_URL, or redis://localhost")
     worker.add_argument("--driver", choices=("sync", "asyncio", "trio"), help="by default what the handler is for")
+    worker.add_argument("--concurrency", type=int, default=10, help="how many handlers run at a time, by default 10")
+    worker.add_argument(
+        "--grace", type=float, default=30, help="seconds that handlers may take when it is told to stop, by default 30"
+    )
     worker.add_argument("--processes", type=int, default=1, help="how many, by default 1")
     worker.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     tour = commands.add_parser(
@@ -92,16 +101,25 @@ def _work(arguments: argparse.Namespace) -> int:
         print(f"redis-patterns worker {os.getpid()}: {line}", file=sys.stderr, flush=True)
 
     try:
-        work = _worker_process.found(arguments.target)
+        works = [_worker_process.found(target) for target in arguments.targets]
         if arguments.processes < 1:
             raise ConfigurationError(f"--processes must be at least 1, not {arguments.processes}")
         if arguments.processes > 1:
-            words = [sys.executable, "-m", "redis_patterns", "worker", arguments.target, "--parent", str(os.getpid())]
+            words = [sys.executable, "-m", "redis_patterns", "worker", *arguments.targets, "--parent", str(os.getpid())]
+            words += ["--concurrency", str(arguments.concurrency), "--grace", str(arguments.grace)]
             words += ["--url", arguments.url] if arguments.url else []
             words += ["--driver", arguments.driver] if arguments.driver else []
             return _worker_process.supervise(words, arguments.processes, say)
         url = arguments.url or os.environ.get("REDIS_URL") or "redis://localhost"
-        _worker_process.serve(work, url, arguments.driver, say, parent=arguments.parent)
+        _worker_process.serve(
+            works,
+            url,
+            arguments.driver,
+            say,
+            concurrency=arguments.concurrency,
+            grace=arguments.grace,
+            parent=arguments.parent,
+        )
     except ConfigurationError as error:
         return _fail(str(error), _MISUSED)
     except PatternsError as error:

@@ -37,17 +37,20 @@ from redis_patterns_core.errors import (
     Unreachable,
 )
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within
-from redis_patterns_core.jobs import Job, Jobs
+from redis_patterns_core.job_records import Job
+from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.leases import Held, Leasable, Lease, campaign
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Command, Plan
+from redis_patterns_core.queues import Queue
 from redis_patterns_core.rate_limits import Limiter
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
 from redis_patterns_core.templates import Template
 from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration
-from redis_patterns_core.workers import OnWork, Worker
+from redis_patterns_core.work import AnyWork, OnWork, works
+from redis_patterns_core.workers import Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -359,15 +362,37 @@ class AsyncDriver(ABC):
 
         return decorate
 
+    @overload
     async def work(
         self,
         jobs: Jobs[T],
         handler: Callable[[Job[T]], Awaitable[Any]],
+        /,
         *,
         concurrency: int = 10,
         name: str | None = None,
         about: str = "",
-        timeout: Duration | None = None,
+        grace: Duration = 30,
+        until: Callable[[], bool] = ...,
+        on_event: OnWork | None = None,
+    ) -> None: ...
+    @overload
+    async def work(
+        self,
+        *works: AnyWork,
+        concurrency: int = 10,
+        name: str | None = None,
+        about: str = "",
+        grace: Duration = 30,
+        until: Callable[[], bool] = ...,
+        on_event: OnWork | None = None,
+    ) -> None: ...
+    async def work(
+        self,
+        *what: Any,
+        concurrency: int = 10,
+        name: str | None = None,
+        about: str = "",
         grace: Duration = 30,
         until: Callable[[], bool] = lambda: False,
         on_event: OnWork | None = None,
@@ -375,39 +400,83 @@ class AsyncDriver(ABC):
         """Do jobs as they come; any number of processes may do so.
 
         Parameters:
-            jobs: the queue.
-            handler: a coroutine function that is given a job. What it returns is the job's result; when it raises, the
-                job is tried again later, or is dead, see `Jobs`; `RetryLater` and `GiveUp` say so.
-            concurrency: how many jobs at a time, in tasks of their own.
+            what: a queue and the coroutine function that is given its jobs; or `Work` and `BatchWork` of several
+                queues, the most important first: jobs of a queue begin only while those before it have none. What a
+                handler returns is the job's result; when it raises, the job is tried again later, or is dead, see
+                `Jobs`; `RetryLater` and `GiveUp` say so.
+            concurrency: how many handlers run at a time, in tasks of their own.
             name: tells this worker from others; a random one where none is given.
             about: what it says of itself to those who look.
-            timeout: seconds, or a timedelta, that a handler may take; ``None`` for as long as it takes.
-            grace: how long handlers may take when the work stops; after that they are cancelled, and their jobs given
-                back as if they had not been begun.
+            grace: seconds, or a timedelta, that handlers may take when the work stops; after that they are cancelled,
+                and their jobs given back as if they had not been begun.
             until: asked ten times a second whether to stop.
-            on_event: is told of what happens to jobs.
+            on_event: is told of what happens to jobs; what it raises goes to the handler of background errors.
 
         Returns:
             When it has stopped, and every job is settled. Cancelled, it cancels the handlers and gives their jobs back.
+            A handler that takes longer than its `Work.timeout` is cancelled, and counts as failed.
 
-        While there is nothing to do it waits at Redis, in one request every five seconds, and one every third of the
-        lease; a job that comes is begun after two round trips, one that is due at its time.
+        While there is nothing to do it waits at Redis, in one request every five seconds for each queue, and one every
+        third of the lease; a job that comes is begun after two round trips, one that is due at its time.
 
         Raises:
             ConfigurationError: a number, a duration or a name that is not allowed, or a handler that is no coroutine
                 function.
         """
+        worker = Worker(
+            works(what),
+            concurrency=concurrency,
+            name=name,
+            about=about,
+            on_event=on_event,
+            on_error=lambda error: self._report(worker.beat()[0], error),
+        )
+        seconds = validate.milliseconds("grace", grace, least=0) / 1000
+        await AsyncWork(self.run, worker, clock=self._clock, grace=seconds, until=until).serve()
+
+    async def consume(
+        self,
+        queue: Queue[T],
+        handler: Callable[[T], Awaitable[Any]],
+        *,
+        concurrency: int = 1,
+        until: Callable[[], bool] = lambda: False,
+    ) -> int:
+        """Handle the items of a simple queue as they come, at most once each; any number of processes may do so.
+
+        Parameters:
+            queue: a `FifoQueue`, `PriorityQueue` or `DelayedQueue`.
+            handler: a coroutine function that is given an item; one on which it raises, or during which this is
+                cancelled, goes to the failed items of the queue.
+            concurrency: how many items at a time, in tasks of their own.
+            until: asked between items, and every second while there is none, whether to end.
+
+        Returns:
+            How many items were handled, failed ones included. It waits at Redis, in one request a second for each item
+            that may be handled at a time.
+
+        Raises:
+            ConfigurationError: a number that is not allowed, or a handler that is no coroutine function.
+        """
         if not inspect.iscoroutinefunction(handler):
             raise ConfigurationError("handler must be a coroutine function; the sync driver is for others")
-        await AsyncWork(
-            self.run,
-            Worker(jobs, concurrency=concurrency, name=name, about=about, on_event=on_event),
-            handler,
-            clock=self._clock,
-            timeout=None if timeout is None else validate.milliseconds("timeout", timeout) / 1000,
-            grace=validate.milliseconds("grace", grace, least=0) / 1000,
-            until=until,
-        ).serve()
+        validate.integer("concurrency", concurrency, least=1)
+        counts: list[int] = []
+        errors: list[Exception] = []
+
+        async def consume() -> None:
+            try:
+                counts.append(await self.run(queue.consume(handler, until=until)))
+            except Exception as error:  # noqa: BLE001  raised below, in no group
+                errors.append(error)
+                tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(concurrency):
+                tasks.start_soon(consume)
+        if errors:
+            raise errors[0]
+        return sum(counts)
 
     # Closing
 

@@ -22,17 +22,21 @@ from redis_patterns_core.cluster import keys_of
 from redis_patterns_core.counters import Counter
 from redis_patterns_core.errors import CommandFailed, PatternsError
 from redis_patterns_core.flow import Call, Defer, Flow, Steps, flow
-from redis_patterns_core.jobs import Job, Jobs
+from redis_patterns_core.job_records import Job
+from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.keys import key
-from redis_patterns_core.leaderboards import Entry, Leaderboard
+from redis_patterns_core.leaderboards import Leaderboard
 from redis_patterns_core.leases import Lease
 from redis_patterns_core.locks import Lock
+from redis_patterns_core.member_data import MemberData
+from redis_patterns_core.once import Once
 from redis_patterns_core.periods import DAY, utc_now
 from redis_patterns_core.plan import Command, Effect, Plan, batch
 from redis_patterns_core.queued_locks import ReadWriteLock
 from redis_patterns_core.queues import FifoQueue
 from redis_patterns_core.sessions import Sessions
 from redis_patterns_core.slots import ConcurrencyLimit
+from redis_patterns_core.standings import Entry, ScoreChange
 from redis_patterns_core.tracing import Outcome, Subject
 from redis_patterns_core.uniques import Uniques
 from redis_patterns_core.windows import FixedWindow, SlidingLog
@@ -94,8 +98,11 @@ def sections(namespace: str) -> list[Section]:
     # Known beforehand, as the step that asks for it names its token.
     job = Job("welcome", {"to": "ann"}, "t", 1, 0, 0, 0.0, 0)
     job_keys = tuple(str(key) for key in keys_of(jobs.reserve(1, worker="w").commands[0]))
+    charges: Once[str] = Once("charges", namespace=namespace)
     mails: FifoQueue[str] = FifoQueue("mails", namespace=namespace)
     weekly = Leaderboard("weekly", namespace=namespace)
+    race = Leaderboard("race", order="lowest", ties="dense", first_come=True, namespace=namespace)
+    racers: MemberData[str] = MemberData(race)
     orders = Counter("orders", namespace=namespace)
     views = BucketedCounter("views", namespace=namespace)
     visitors = Uniques("home", namespace=namespace)
@@ -122,6 +129,26 @@ def sections(namespace: str) -> list[Section]:
                 Step('weekly.rank("nobody")', weekly.rank("nobody"), _is(None)),
             ],
             {"weekly": weekly},
+        ),
+        Section(
+            "Leaderboard: the lowest first, equal ones by who came first",
+            [
+                Step(
+                    'race.submit_many({"bob": 58.1, "ann": 58.1, "cy": 60})',
+                    race.submit_many({"bob": 58.1, "ann": 58.1, "cy": 60}),
+                    lambda got: [change.rank for change in got.values()] == [1, 1, 2],
+                ),
+                Step('race.submit("cy", 59.9)', race.submit("cy", 59.9), _is(ScoreChange(old=60.0, new=59.9, rank=2))),
+                Step('racers.put("bob", "Bob of Bern")', racers.put("bob", "Bob of Bern"), lambda got: got),
+                Step(
+                    "racers.top(2)",
+                    racers.top(2),
+                    _is([(Entry("bob", 58.1, 1), "Bob of Bern"), (Entry("ann", 58.1, 1), None)]),
+                ),
+                Step('race.percentile("cy")', race.percentile("cy"), lambda got: got is not None and 33 < got < 34),
+                Step("race.bands([59, 60])", race.bands([59, 60]), _is([2, 1, 0])),
+            ],
+            {"race": race, "racers": racers},
         ),
         Section(
             "Counter: what is counted, once for each event",
@@ -205,6 +232,28 @@ def sections(namespace: str) -> list[Section]:
                 Step("jobs.settle(jobs.ack(job))", jobs.settle(jobs.ack(job)), _is([True])),
             ],
             {"jobs": jobs, "job": job},
+        ),
+        Section(
+            "Once: done one time for each id, whoever asks again",
+            [
+                Step(
+                    'charges.run("order-1", str.format, "{} EUR paid", 5)',
+                    charges.run("order-1", str.format, "{} EUR paid", 5),
+                    _is("5 EUR paid"),
+                    keys=(charges.key("order-1"),),
+                ),
+                Step(
+                    'charges.run("order-1", str.format, "{} EUR paid", 5)',
+                    charges.run("order-1", str.format, "{} EUR paid", 5),
+                    _is("5 EUR paid"),
+                ),
+                Step(
+                    'charges.claim("order-2", "t")', charges.claim("order-2", "t"), lambda got: got.state == "claimed"
+                ),
+                Step('charges.look("order-2")', charges.look("order-2"), lambda got: got.state == "running"),
+                Step('charges.abandon("order-2", "t")', charges.abandon("order-2", "t"), lambda got: got),
+            ],
+            {"charges": charges},
         ),
         Section(
             "FifoQueue: first in, first out, at most once",

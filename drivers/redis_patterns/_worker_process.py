@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 
 from redis_patterns_core.errors import ConfigurationError
-from redis_patterns_core.workers import Work
+from redis_patterns_core.work import AnyWork, BatchWork, Work
 
 __all__ = ["found", "serve", "supervise"]
 
@@ -49,11 +49,11 @@ class Stopping:
         self.asked = True
 
 
-def found(target: str) -> Work[Any]:
+def found(target: str) -> AnyWork:
     """Import what a process is to do.
 
     Parameters:
-        target: ``MODULE:NAME`` of a `Work`.
+        target: ``MODULE:NAME`` of a `Work` or a `BatchWork`.
 
     Raises:
         ConfigurationError: there is no such thing, or it is something else.
@@ -67,49 +67,58 @@ def found(target: str) -> Work[Any]:
         work: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f"target {target!r} cannot be imported: {error}") from None
-    if not issubclass(type(work), Work):
-        raise ConfigurationError(f"target {target!r} must be a redis_patterns.Work, not {type(work).__name__}")
-    known: Work[Any] = work
+    if not issubclass(type(work), (Work, BatchWork)):
+        kind = type(work).__name__
+        raise ConfigurationError(f"target {target!r} must be a redis_patterns.Work or BatchWork, not {kind}")
+    known: AnyWork = work
     return known
 
 
 def serve(
-    work: Work[Any], url: str, driver: str | None, say: Callable[[str], None], *, parent: int | None = None
+    works: Sequence[AnyWork],
+    url: str,
+    driver: str | None,
+    say: Callable[[str], None],
+    *,
+    concurrency: int,
+    grace: float,
+    parent: int | None = None,
 ) -> None:
     """Do jobs until SIGTERM or SIGINT comes, and what has begun is done, or given back after the grace time.
 
     Parameters:
-        work: what to do.
+        works: what to do, the most important first.
         url: of the server.
-        driver: ``sync``, ``asyncio`` or ``trio``; asyncio for a coroutine function, else sync, where none is given.
+        driver: ``sync``, ``asyncio`` or ``trio``; asyncio for coroutine functions, else sync, where none is given.
         say: shows a line.
+        concurrency, grace: as for a driver's ``work``.
         parent: the process that has started this one, where it ends with that.
 
     Raises:
-        ConfigurationError: a driver that cannot call the handler.
+        ConfigurationError: a driver that cannot call the handlers, or a number that is not allowed.
     """
     stopping = Stopping(parent)
-    name = driver or ("asyncio" if inspect.iscoroutinefunction(work.handler) else "sync")
+    name = driver or ("asyncio" if inspect.iscoroutinefunction(works[0].function) else "sync")
     module = importlib.import_module(f"redis_patterns.{name}")
     options: dict[str, Any] = {
-        "concurrency": work.concurrency,
-        "timeout": work.timeout,
-        "grace": work.grace,
+        "concurrency": concurrency,
+        "grace": grace,
         "until": stopping,
         "about": f"pid {os.getpid()}, {name}",
     }
-    say(f"works on {work.jobs.name!r}, {work.concurrency} at a time, on {name}")
+    queues = ", ".join(repr(work.jobs.name) for work in works)
+    say(f"works on {queues}, {concurrency} at a time, on {name}")
     if name == "sync":
         with module.Driver.connect(url) as redis:
-            redis.work(work.jobs, work.handler, **options)
+            redis.work(*works, **options)
     else:
-        anyio.run(_serve_later, module, url, work, options, backend=name)
+        anyio.run(_serve_later, module, url, works, options, backend=name)
     say("has stopped")
 
 
-async def _serve_later(module: Any, url: str, work: Work[Any], options: dict[str, Any]) -> None:
+async def _serve_later(module: Any, url: str, works: Sequence[AnyWork], options: dict[str, Any]) -> None:
     async with module.Driver.connect(url) as redis:
-        await redis.work(work.jobs, work.handler, **options)
+        await redis.work(*works, **options)
 
 
 def supervise(words: Sequence[str], count: int, say: Callable[[str], None]) -> int:

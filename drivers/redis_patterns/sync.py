@@ -28,6 +28,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast, overload
@@ -56,17 +57,20 @@ from redis_patterns_core.errors import (
     Unreachable,
 )
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within
-from redis_patterns_core.jobs import Job, Jobs
+from redis_patterns_core.job_records import Job
+from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.leases import Held, Leasable, Lease, campaign
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Command, Plan
+from redis_patterns_core.queues import Queue
 from redis_patterns_core.rate_limits import Limiter
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
 from redis_patterns_core.templates import Template
 from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration
-from redis_patterns_core.workers import OnWork, Worker
+from redis_patterns_core.work import AnyWork, OnWork, works
+from redis_patterns_core.workers import Worker
 
 __all__ = ["Driver"]
 
@@ -415,15 +419,37 @@ class Driver:
 
         return decorate
 
+    @overload
     def work(
         self,
         jobs: Jobs[T],
         handler: Callable[[Job[T]], Any],
+        /,
         *,
         concurrency: int = 10,
         name: str | None = None,
         about: str = "",
-        timeout: Duration | None = None,
+        grace: Duration = 30,
+        until: Callable[[], bool] = ...,
+        on_event: OnWork | None = None,
+    ) -> None: ...
+    @overload
+    def work(
+        self,
+        *works: AnyWork,
+        concurrency: int = 10,
+        name: str | None = None,
+        about: str = "",
+        grace: Duration = 30,
+        until: Callable[[], bool] = ...,
+        on_event: OnWork | None = None,
+    ) -> None: ...
+    def work(
+        self,
+        *what: Any,
+        concurrency: int = 10,
+        name: str | None = None,
+        about: str = "",
         grace: Duration = 30,
         until: Callable[[], bool] = lambda: False,
         on_event: OnWork | None = None,
@@ -431,39 +457,81 @@ class Driver:
         """Do jobs as they come; any number of processes may do so.
 
         Parameters:
-            jobs: the queue.
-            handler: is given a job. What it returns is the job's result; when it raises, the job is tried again later,
-                or is dead, see `Jobs`; `RetryLater` and `GiveUp` say so.
-            concurrency: how many jobs at a time, in threads of their own.
+            what: a queue and the function that is given its jobs; or `Work` and `BatchWork` of several queues, the most
+                important first: jobs of a queue begin only while those before it have none. What a handler returns is
+                the job's result; when it raises, the job is tried again later, or is dead, see `Jobs`; `RetryLater` and
+                `GiveUp` say so.
+            concurrency: how many handlers run at a time, in threads of their own.
             name: tells this worker from others; a random one where none is given.
             about: what it says of itself to those who look.
-            timeout: seconds, or a timedelta, after which a job counts as failed whose handler has not returned; a
-                thread cannot be stopped, so that its handler goes on. ``None`` for as long as it takes.
-            grace: how long handlers may take when the work stops; after that their jobs are given back, although they
-                go on.
+            grace: seconds, or a timedelta, that handlers may take when the work stops; after that their jobs are given
+                back, although they go on.
             until: asked ten times a second whether to stop.
-            on_event: is told of what happens to jobs, by the threads where it does.
+            on_event: is told of what happens to jobs, by the threads where it does; what it raises goes to the handler
+                of background errors.
 
         Returns:
-            When it has stopped, and every job is settled. Interrupted, it gives back what is worked on.
+            When it has stopped, and every job is settled. Interrupted, it gives back what is worked on. A handler that
+            takes longer than its `Work.timeout` counts as failed; a thread cannot be stopped, so that it goes on.
 
-        While there is nothing to do it waits at Redis, in one request a second, and one every third of the lease; a job
-        that comes is begun after two round trips, one that is due at its time.
+        While there is nothing to do it waits at Redis, in one request a second for each queue, and one every third of
+        the lease; a job that comes is begun after two round trips, one that is due at its time.
 
         Raises:
             ConfigurationError: a number, a duration or a name that is not allowed, or a coroutine function.
         """
+        worker = Worker(
+            works(what),
+            concurrency=concurrency,
+            name=name,
+            about=about,
+            on_event=on_event,
+            on_error=lambda error: self._report(worker.beat()[0], error),
+        )
+        seconds = validate.milliseconds("grace", grace, least=0) / 1000
+        ThreadWork(self.run, worker, clock=self._clock, grace=seconds, until=until).serve()
+
+    def consume(
+        self,
+        queue: Queue[T],
+        handler: Callable[[T], Any],
+        *,
+        concurrency: int = 1,
+        until: Callable[[], bool] = lambda: False,
+    ) -> int:
+        """Handle the items of a simple queue as they come, at most once each; any number of processes may do so.
+
+        Parameters:
+            queue: a `FifoQueue`, `PriorityQueue` or `DelayedQueue`.
+            handler: is given an item; one on which it raises goes to the failed items of the queue.
+            concurrency: how many items at a time, in threads of their own.
+            until: asked between items, and every second while there is none, whether to end.
+
+        Returns:
+            How many items were handled, failed ones included. It waits at Redis, in one request a second for each item
+            that may be handled at a time.
+
+        Raises:
+            ConfigurationError: a number that is not allowed, or a coroutine function.
+        """
         if inspect.iscoroutinefunction(handler):
             raise ConfigurationError("handler must not be a coroutine function: the sync driver cannot await it")
-        ThreadWork(
-            self.run,
-            Worker(jobs, concurrency=concurrency, name=name, about=about, on_event=on_event),
-            handler,
-            clock=self._clock,
-            timeout=None if timeout is None else validate.milliseconds("timeout", timeout) / 1000,
-            grace=validate.milliseconds("grace", grace, least=0) / 1000,
-            until=until,
-        ).serve()
+        if validate.integer("concurrency", concurrency, least=1) == 1:
+            return self.run(queue.consume(handler, until=until))
+        over = threading.Event()
+
+        def consume() -> int:
+            try:
+                return self.run(queue.consume(handler, until=lambda: over.is_set() or until()))
+            finally:
+                over.set()  # who ends, as it is told to or as it cannot go on, takes the others along
+
+        with ThreadPoolExecutor(concurrency, "redis-patterns-consumer") as threads:
+            consumers = [threads.submit(consume) for _ in range(concurrency)]
+            try:
+                return sum([one.result() for one in consumers])
+            finally:
+                over.set()
 
     # Closing
 

@@ -4,8 +4,9 @@
 
 Jobs do nothing. ``one by one`` puts each in a request of its own, ``batch`` as the library does it in bulk; ``drain``
 is one worker process, from its first job to its last. Commands are counted by the server, those inside scripts too.
-``at rest`` is the time from putting a job until its handler begins, while a worker waits. It starts a private server on
-the loopback interface, and ends by itself. Peers that are not installed are left out; they come with
+``at rest`` is the time from putting a job until its handler begins, while a worker waits, beside a bare PING of the
+same driver; ``idle`` is how many commands a worker sends in a second while there is nothing to do. It starts a private
+server on the loopback interface, and ends by itself. Peers that are not installed are left out; they come with
 ``pip install -r tests/benchmarks/requirements.txt``.
 """
 
@@ -29,7 +30,7 @@ import redis
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from redis_patterns import Job, Jobs
+from redis_patterns import Command, Effect, Job, Jobs, Plan
 from redis_patterns.asyncio import Driver as AsyncioDriver
 from redis_patterns.sync import Driver
 from redis_patterns.testing import server
@@ -220,10 +221,15 @@ def drain(library: Library, url: str, count: int) -> tuple[float, int]:
     return (float(said) if said.strip() else float("nan")), commands
 
 
-def at_rest(url: str) -> float:
-    """Give the median seconds from putting a job until its handler begins, for the asyncio driver, and round trips."""
+def at_rest(url: str) -> tuple[float, float, float]:
+    """Give the median seconds from putting a job until its handler begins, those of a PING, and idle commands a second.
+
+    All of the asyncio driver.
+    """
     late: list[float] = []
     trips: list[float] = []
+    idle: list[float] = []
+    ping = Plan("ping", (Command(("PING",)),), len, Effect.READS)
 
     async def main() -> None:
         jobs: Jobs[float] = Jobs("rest")
@@ -236,15 +242,21 @@ def at_rest(url: str) -> float:
             await asyncio.sleep(0.2)
             while len(late) < 200:
                 began = time.perf_counter()
-                await producer.run(jobs.inspect())
+                await producer.run(ping)
                 trips.append(time.perf_counter() - began)
                 await producer.run(jobs.enqueue(time.perf_counter()))
                 await asyncio.sleep(0.005)
             await working
+            working = asyncio.ensure_future(worker.work(jobs, handle, until=lambda: bool(idle)))
+            await asyncio.sleep(1)
+            with redis.Redis.from_url(url) as client:
+                before = client.info("stats")["total_commands_processed"]
+                await asyncio.sleep(10)
+                idle.append((client.info("stats")["total_commands_processed"] - before - 1) / 10)
+            await working
 
     asyncio.run(main())
-    print(f"a bare round trip {statistics.median(trips) * 1e6:.0f} us (a script that looks)")
-    return statistics.median(late)
+    return statistics.median(late), statistics.median(trips), idle[0]
 
 
 def main() -> None:
@@ -281,7 +293,9 @@ def main() -> None:
                 cells.append(f"{type(error).__name__}: {error}"[:60])
             print(f"{library.name:16} {' '.join(cells)}", flush=True)
         if not arguments.only:
-            print(f"at rest: begun after {at_rest(url) * 1e6:.0f} us")
+            late, trip, idle = at_rest(url)
+            print(f"at rest: begun after {late * 1e6:.0f} us, {late / trip:.1f} times a PING of {trip * 1e6:.0f} us")
+            print(f"idle: {idle:.1f} commands a second")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.periods import DAY, HOUR, MINUTE, MONTH, WEEK, Calendar, Every, Period, moment, starts
 
 BERLIN, BEIRUT, APIA, KOLKATA = map(ZoneInfo, ("Europe/Berlin", "Asia/Beirut", "Pacific/Apia", "Asia/Kolkata"))
-PERIODS = [MINUTE, HOUR, Every(7), DAY, WEEK, MONTH]
-PERIODS += [Calendar(unit, zone) for unit in ("day", "week", "month") for zone in (BERLIN, BEIRUT, APIA, KOLKATA)]
+ZONED = [Calendar(unit, zone) for unit in ("day", "week", "month") for zone in (BERLIN, BEIRUT, APIA, KOLKATA)]
+PERIODS: list[Period] = [MINUTE, HOUR, Every(7), DAY, WEEK, MONTH, *ZONED]
 
 
 def at(*numbers: int, zone: timezone | ZoneInfo = UTC) -> datetime:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from redis_patterns import ConfigurationError, GiveUp, Job, Jobs, RetryLater, Text, WorkEvent
+from redis_patterns import (
+    AnyWork,
+    BatchWork,
+    ConfigurationError,
+    GiveUp,
+    Jobs,
+    RetryLater,
+    Text,
+    TokenBucket,
+    Work,
+    WorkEvent,
+    batch,
+)
 from redis_patterns.testing.memory import Server
-from redis_patterns_core.workers import Worker
+from redis_patterns_core.workers import Assignment, Worker
 
 
 class Desk:
@@ -16,26 +30,38 @@ class Desk:
 
     Parameters:
         concurrency: how many jobs at a time.
-        options: of the queue.
+        works: what it does; with one queue where none are given.
+        options: of that queue.
     """
 
-    def __init__(self, concurrency: int = 3, **options: Any) -> None:
+    def __init__(self, concurrency: int = 3, works: Sequence[AnyWork] = (), **options: Any) -> None:
         self.server = Server()
         options = {"lease": 30, "retry_after": 0, **options}
         self.jobs: Jobs[Any] = Jobs("x", **options)
         self.events: list[WorkEvent] = []
-        self.worker: Worker[Any] = Worker(self.jobs, concurrency=concurrency, name="w", on_event=self.events.append)
+        self.worker = Worker(
+            works or [Work(self.jobs, id)], concurrency=concurrency, name="w", on_event=self.events.append
+        )
 
     def put(self, *payloads: Any) -> None:
         self.server.run(self.jobs.enqueue_many(payloads))
 
-    def turn(self, *, ask: bool = True) -> list[Job[Any]]:
-        """Send what there is to send, and give the jobs to begin."""
-        plan = self.worker.exchange(ask=ask)
-        if plan is None:
-            return []
+    def turn(self, *, ask: bool = True) -> list[Assignment]:
+        """Send what there is to send, and give what is to begin."""
         now = self.server.clock()
-        return self.worker.exchanged(self.server.run(plan), asked_at=now, now=now)
+        exchange = self.worker.exchange(now, ask=ask)
+        if exchange is None:
+            return []
+        return self.worker.exchanged(exchange, self.server.run(exchange.plan), asked_at=now, now=now)
+
+    def beat(self) -> list[Assignment]:
+        """Prolong the leases, and give what is to end."""
+        plan, asked = self.worker.beat()
+        return self.worker.beaten(asked, self.server.run(plan), asked_at=self.server.clock())
+
+    def wake(self) -> None:
+        for line in self.worker.lines:
+            line.wake()
 
     def said(self) -> list[str]:
         return [event.what for event in self.events]
@@ -45,20 +71,26 @@ class Desk:
         return found.ready, found.delayed, found.leased, found.dead
 
 
+def payloads(assignments: Sequence[Assignment]) -> list[Any]:
+    return [
+        [job.payload for job in one.given] if isinstance(one.given, list) else one.given.payload for one in assignments
+    ]
+
+
 def test_it_asks_for_as_many_as_it_has_room_for() -> None:
     """And for none where it has none; what became of jobs goes with the next request."""
     desk = Desk()
     desk.put(*range(5))
     first = desk.turn()
-    assert [job.payload for job in first] == [0, 1, 2]
+    assert payloads(first) == [0, 1, 2]
     assert (desk.worker.room, desk.worker.busy, desk.turn()) == (0, True, [])
-    assert desk.worker.exchange(ask=True) is None
+    assert desk.worker.exchange(0, ask=True) is None
     desk.worker.done(first[0], None, 0)
     desk.worker.failed(first[1], ValueError("x"), 0)
-    plan = desk.worker.exchange(ask=True)
-    assert plan is not None
-    assert plan.name == "batch(jobs.settle, jobs.reserve)"
-    assert [job.payload for job in desk.turn()] == [3, 4]
+    exchange = desk.worker.exchange(desk.server.clock(), ask=True)
+    assert exchange is not None
+    assert exchange.plan.name == "batch(jobs.settle, jobs.reserve)"
+    assert payloads(desk.turn()) == [3, 4]
     assert desk.counts() == (1, 0, 3, 0), "the one that failed is due again, and there was no room"
     assert desk.said() == ["began", "began", "began", "done", "failed", "began", "began"]
 
@@ -67,19 +99,133 @@ def test_what_was_not_answered_is_sent_again() -> None:
     """The same is told, and the same jobs are given, until an answer has come."""
     desk = Desk()
     desk.put(1, 2)
-    lost = desk.worker.exchange(ask=True)
+    lost = desk.worker.exchange(desk.server.clock(), ask=True)
     assert lost is not None
-    desk.server.run(lost)
+    desk.server.run(lost.plan)
     (one, two) = desk.turn()
     assert desk.counts() == (0, 0, 2, 0)
     desk.worker.done(one, None, 0)
-    lost = desk.worker.exchange(ask=False)
+    lost = desk.worker.exchange(0, ask=False)
     assert lost is not None
-    desk.server.run(lost)
+    desk.server.run(lost.plan)
     assert desk.turn(ask=False) == []
-    assert desk.worker.exchange(ask=False) is None
+    assert desk.worker.exchange(0, ask=False) is None
     assert "refused" not in desk.said()
-    assert desk.worker.running == [two]
+    assert desk.worker.open == [two]
+
+
+def test_when_it_asks() -> None:
+    """At once while there are jobs; then when one is due, or when it is woken; not while there is no room."""
+    desk = Desk(concurrency=2)
+    desk.server.run(desk.jobs.enqueue("later", delay=7))
+    desk.put(1)
+    assert desk.worker.waits_for(desk.server.clock()) == 0
+    assert payloads(desk.turn()) == [1]
+    assert desk.worker.exchange(desk.server.clock(), ask=True) is None
+    assert 7 <= desk.worker.waits_for(desk.server.clock()) < 7.01
+    (line,) = desk.worker.deaf(desk.server.clock())
+    line.listening = True
+    assert desk.worker.deaf(desk.server.clock()) == []
+    desk.put(2)
+    assert desk.turn() == [], "nobody has told it"
+    line.listening = False
+    line.wake()
+    assert payloads(desk.turn()) == [2]
+    assert desk.worker.waits_for(desk.server.clock()) == math.inf
+    assert desk.worker.deaf(desk.server.clock()) == []
+
+
+def test_of_several_queues_the_first_comes_first() -> None:
+    """The second is asked when the first has nothing, and has what room there is left."""
+    first, second = Jobs[int]("first"), Jobs[int]("second")
+    desk = Desk(concurrency=4, works=[Work(first, id), Work(second, id)])
+    desk.server.run(batch(first.enqueue_many(range(6)), second.enqueue_many(range(10, 16))))
+    begun = desk.turn()
+    assert payloads(begun) == [0, 1, 2, 3]
+    for one in begun:
+        desk.worker.done(one, None, 0)
+    assert payloads(desk.turn()) == [4, 5]
+    rest = desk.turn()
+    assert payloads(rest) == [10, 11]
+    desk.worker.done(rest[0], None, 0)
+    assert payloads(desk.turn()) == [12]
+    desk.server.run(first.enqueue(6))
+    desk.wake()
+    desk.worker.done(rest[1], None, 0)
+    exchange = desk.worker.exchange(desk.server.clock(), ask=True)
+    assert exchange is not None
+    assert exchange.plan.name == "batch(jobs.settle, jobs.reserve)"
+    assert payloads(desk.turn()) == [6]
+    plan, asked = desk.worker.beat()
+    assert plan.name == "batch(2 jobs.extend)"
+    assert [len(jobs) for _, jobs in asked] == [3, 1]
+
+
+def test_batches() -> None:
+    """As many jobs at once as there are, a handler for so many; each with its own outcome."""
+    jobs = Jobs[int]("x", attempts=1)
+    desk = Desk(concurrency=2, works=[BatchWork(jobs, id, size=3)])
+    desk.server.run(jobs.enqueue_many(range(8)))
+    first, second = desk.turn()
+    assert payloads([first, second]) == [[0, 1, 2], [3, 4, 5]]
+    assert desk.worker.room == 0
+    desk.worker.done(first, [None, ValueError("one"), RetryLater(60)], 0)
+    desk.worker.done(second, None, 0)
+    assert payloads(desk.turn()) == [[6, 7]]
+    assert desk.said()[6:12] == ["done", "dead", "dead", "done", "done", "done"], "it was the last attempt of all"
+    (left,) = desk.worker.open
+    desk.server.run(jobs.cancel(left.jobs[0].id))
+    assert desk.beat() == [], "the other is still held"
+    desk.server.run(jobs.settle(jobs.release(left.jobs[1])))
+    assert desk.beat() == [left]
+    desk.worker.done(left, None, 0)
+    assert desk.said()[14:] == ["cancelled", "lost"], "nothing is said of what is not its own"
+
+
+@pytest.mark.parametrize("result", [[1], [1, 2, 3], "ab", 7, {}])
+def test_outcomes_that_do_not_fit(result: Any) -> None:
+    """All jobs of the batch have failed, and why is kept."""
+    jobs = Jobs[int]("x", attempts=1)
+    desk = Desk(works=[BatchWork(jobs, id)])
+    desk.server.run(jobs.enqueue_many(range(2)))
+    (both,) = desk.turn()
+    desk.worker.done(both, result, 0)
+    desk.turn(ask=False)
+    assert ["must return nothing, or a list of 2" in job.error for job in desk.server.run(jobs.dead())] == [True, True]
+
+
+def test_permits() -> None:
+    """A limit is asked before the queue, for more each time that there were jobs; what was too much is given back."""
+    jobs, limit = Jobs[int]("x"), TokenBucket("x", capacity=6, refill_rate=0.5)
+    desk = Desk(concurrency=20, works=[Work(jobs, id, limit=limit)])
+    desk.server.run(jobs.enqueue_many(range(10)))
+
+    def turn() -> tuple[str, list[Any]]:
+        exchange = desk.worker.exchange(desk.server.clock(), ask=True)
+        assert exchange is not None
+        return exchange.plan.name, payloads(desk.turn())
+
+    assert [turn() for _ in range(4)] == [
+        ("batch(token_bucket.hit)", []),
+        ("jobs.reserve", [0]),
+        ("batch(2 token_bucket.hit)", []),
+        ("jobs.reserve", [1, 2]),
+    ]
+    assert turn() == ("batch(4 token_bucket.hit)", []), "three of them are allowed"
+    assert turn() == ("jobs.reserve", [3, 4, 5])
+    assert desk.worker.exchange(desk.server.clock(), ask=True) is None
+    assert 2 <= desk.worker.waits_for(desk.server.clock()) < 2.01, "until the next permit"
+    assert desk.worker.deaf(desk.server.clock()) == [], "a wake-up would be in vain"
+    desk.server.clock.advance(12.1)
+    assert [turn() for _ in range(2)] == [("batch(8 token_bucket.hit)", []), ("jobs.reserve", [6, 7, 8, 9])]
+    assert desk.server.run(limit.peek("x")).remaining == 0, "two were taken in vain"
+    desk.turn()
+    assert desk.server.run(limit.peek("x")).remaining == 2
+    assert not any(line.refunds for line in desk.worker.lines)
+    desk.wake()
+    desk.turn()
+    assert desk.turn(ask=False) == [], "permits that it does not use when it stops are given back too"
+    assert desk.server.run(limit.peek("x")).remaining == 2
 
 
 def test_what_handlers_decide() -> None:
@@ -104,8 +250,8 @@ def test_results_that_cannot_be_written() -> None:
     """The job has failed then, and says why."""
     desk = Desk(result_ttl=60)
     desk.put(1)
-    (job,) = desk.turn()
-    desk.worker.done(job, object(), 0)
+    (one,) = desk.turn()
+    desk.worker.done(one, object(), 0)
     desk.turn(ask=False)
     assert desk.said() == ["began", "failed"]
     assert desk.counts() == (0, 1, 0, 0)
@@ -116,31 +262,42 @@ def test_leases() -> None:
     desk = Desk()
     desk.put("held", "lost", "cancelled")
     held, lost, cancelled = desk.turn()
-    desk.server.run(desk.jobs.settle(desk.jobs.release(lost)))
-    desk.server.run(desk.jobs.cancel(cancelled.id))
-    running = desk.worker.running
-    holdings = desk.server.run(desk.worker.beat())
-    assert desk.worker.beaten(running, holdings, asked_at=100.0) == [lost, cancelled]
-    assert desk.worker.running == [held]
-    assert not desk.worker.holds(lost)
+    desk.server.run(desk.jobs.settle(desk.jobs.release(lost.jobs[0])))
+    desk.server.run(desk.jobs.cancel(cancelled.jobs[0].id))
+    asked_at = desk.server.clock()
+    assert desk.beat() == [lost, cancelled]
+    assert desk.worker.room == 0, "their handlers still run"
     desk.worker.done(lost, None, 0)
-    desk.worker.released(lost, 0)
+    desk.worker.released(cancelled, 0)
+    assert desk.worker.open == [held]
     desk.turn(ask=False)
     assert desk.said()[3:] == ["lost", "cancelled"]
     assert desk.counts() == (1, 0, 1, 1)
-    assert desk.worker.overdue(129.9) == []
-    assert desk.worker.overdue(130.0) == [held]
+    assert desk.worker.overdue(asked_at + 29.9) == []
+    assert desk.worker.overdue(asked_at + 30) == [held]
     assert desk.said()[-1] == "lost"
+
+
+def test_handlers_that_are_late() -> None:
+    """Those that have taken longer than they may, by the work that they do."""
+    slow, quick = Jobs[int]("slow"), Jobs[int]("quick")
+    desk = Desk(works=[Work(slow, id), Work(quick, id, timeout=5)])
+    desk.server.run(batch(slow.enqueue(1), quick.enqueue(2)))
+    desk.turn()
+    (second,) = desk.turn()
+    now = desk.server.clock()
+    assert desk.worker.late(now + 5) == []
+    assert desk.worker.late(now + 5.1) == [second]
 
 
 def test_what_comes_too_late() -> None:
     """It is refused, and the worker hears so."""
     desk = Desk(concurrency=1)
     desk.put("x")
-    (job,) = desk.turn()
+    (one,) = desk.turn()
     desk.server.clock.advance(31)
     (again,) = desk.server.run(desk.jobs.reserve(1, worker="other")).jobs
-    desk.worker.done(job, None, 0)
+    desk.worker.done(one, None, 0)
     desk.turn(ask=False)
     assert desk.said() == ["began", "done", "refused"]
     assert desk.server.run(desk.jobs.settle(desk.jobs.ack(again))) == [True]
@@ -150,7 +307,7 @@ def test_what_cannot_be_read() -> None:
     """It is given up with the next request, and takes no room."""
     desk = Desk(concurrency=2)
     desk.server.run(Jobs("x", codec=Text()).enqueue_many(["{", "1"]))
-    assert [job.payload for job in desk.turn()] == [1]
+    assert payloads(desk.turn()) == [1]
     assert desk.worker.room == 1
     desk.turn(ask=False)
     assert desk.counts() == (0, 0, 1, 1)
@@ -160,18 +317,47 @@ def test_giving_back() -> None:
     """As if it had not begun."""
     desk = Desk()
     desk.put("x")
-    (job,) = desk.turn()
-    desk.worker.released(job, 5)
+    (one,) = desk.turn()
+    desk.worker.released(one, 5)
     desk.turn(ask=False)
     assert not desk.worker.busy
     assert (desk.said(), desk.counts()) == (["began", "released"], (1, 0, 0, 0))
 
 
+def test_who_listens_harms_nobody() -> None:
+    """What a listener raises is told apart, and the worker goes on."""
+    jobs, errors = Jobs[int]("x"), list[Exception]()
+
+    def listen(_: WorkEvent) -> None:
+        raise ValueError("no metrics today")
+
+    server = Server()
+    worker = Worker([Work(jobs, id)], concurrency=1, on_event=listen, on_error=errors.append)
+    server.run(jobs.enqueue(1))
+    exchange = worker.exchange(0, ask=True)
+    assert exchange is not None
+    assert payloads(worker.exchanged(exchange, server.run(exchange.plan), asked_at=0, now=0)) == [1]
+    assert [str(error) for error in errors] == ["no metrics today"]
+
+
+def test_many_jobs_are_prolonged_in_portions() -> None:
+    """As one request takes a thousand."""
+    jobs = Jobs[int]("x")
+    desk = Desk(concurrency=3, works=[BatchWork(jobs, id, size=500)])
+    for _ in range(3):
+        desk.server.run(jobs.enqueue_many(range(500)))
+    assert len(desk.turn()) == 2
+    assert len(desk.turn()) == 1
+    plan, asked = desk.worker.beat()
+    assert [len(jobs) for _, jobs in asked] == [1000, 500]
+    assert [set(held) for held in desk.server.run(plan)] == [{"held"}, {"held"}]
+
+
 def test_workers_refuse_nonsense() -> None:
     """When they are built."""
-    jobs: Jobs[int] = Jobs("x")
+    work: Work[int] = Work(Jobs("x"), id)
     with pytest.raises(ConfigurationError, match="concurrency"):
-        Worker(jobs, concurrency=0)
+        Worker([work], concurrency=0)
     with pytest.raises(ConfigurationError, match="name"):
-        Worker(jobs, concurrency=1, name="")
-    assert Worker(jobs, concurrency=1).name != Worker(jobs, concurrency=1).name
+        Worker([work], concurrency=1, name="")
+    assert Worker([work], concurrency=1).name != Worker([work], concurrency=1).name

@@ -121,9 +121,9 @@ async def test_who_does_not_have_it_can_say_nothing_of_it(redis: Face, jobs: Job
     await redis.run(jobs.settle(jobs.release(job)))
     (again,) = await take(redis, jobs)
     assert await redis.run(jobs.settle(jobs.ack(job))) == [False]
-    assert await redis.run(jobs.settle(jobs.note(job, "50 %"))) == [False]
+    assert await redis.run(jobs.report(job, "50 %")) is False
     assert await redis.run(jobs.extend([job], worker="w")) == ["lost"]
-    assert await redis.run(jobs.settle(jobs.note(again, "50 %"), jobs.ack(again))) == [True, True]
+    assert await redis.run(batch(jobs.report(again, "50 %"), jobs.settle(jobs.ack(again)))) == (True, [True])
 
 
 async def test_asking_again_gives_the_same(redis: Face, jobs: Jobs[Any]) -> None:
@@ -259,7 +259,7 @@ async def test_who_works(redis: Face, jobs: Jobs[Any]) -> None:
     """Workers show themselves with what they say, and progress is seen."""
     await redis.run(jobs.enqueue("x", id="x"))
     (job,) = await take(redis, jobs)
-    await redis.run(batch(jobs.extend([job], worker="w", about="host 1, 3 slots"), jobs.settle(jobs.note(job, "50 %"))))
+    await redis.run(batch(jobs.extend([job], worker="w", about="host 1, 3 slots"), jobs.report(job, "50 %")))
     counts = await redis.run(jobs.inspect())
     (worker,) = counts.workers
     assert (worker.name, worker.about) == ("w", "host 1, 3 slots")

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import tests
-from redis_patterns import ConfigurationError, Jobs, Work
+from redis_patterns import Jobs, batch
 from redis_patterns.sync import Driver
 from redis_patterns.testing import Server
 
@@ -61,7 +61,8 @@ def test_a_process_that_is_told_to_stop(
     name, driver = KINDS[kind]
     # The first takes longer than the grace time, the others do not.
     put = redis.run(jobs.enqueue_many([30.0, *[0.2] * 20]))
-    process = start(f"tests.drivers.work_target:{name}", "--driver", driver, namespace=namespace, url=redis_server.url)
+    words = [f"tests.drivers.work_target:{name}", "--driver", driver, "--concurrency", "3", "--grace", "0.5"]
+    process = start(*words, namespace=namespace, url=redis_server.url)
     try:
         read_until(process, 5)
         told = time.monotonic()
@@ -126,6 +127,24 @@ def test_several_processes(redis: Driver, redis_server: Server, namespace: str) 
     assert redis.run(jobs.inspect()).leased == 0
 
 
+def test_a_process_for_several_queues(redis: Driver, redis_server: Server, namespace: str) -> None:
+    """It does the jobs of all of them."""
+    names = ["tests.drivers.work_target:work", "tests.drivers.work_target:others"]
+    first, others = Jobs[float]("process", namespace=namespace), Jobs[float]("others", namespace=namespace)
+    process = start(*names, namespace=namespace, url=redis_server.url)
+    try:
+        redis.run(batch(first.enqueue_many([0.01] * 10), others.enqueue_many([0.01] * 10)))
+        read_until(process, 20, "end")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        _, said = process.communicate()
+    assert "works on 'process', 'others', 10 at a time, on sync" in said
+    found = redis.run(batch(first.inspect(), others.inspect()))
+    assert [counts.totals["acked"] for counts in found] == [10, 10]
+
+
 def test_processes_end_with_their_supervisor(redis: Driver, redis_server: Server, namespace: str) -> None:
     """When that is killed they stop, as if they had been told."""
     jobs: Jobs[float] = Jobs("process", namespace=namespace)
@@ -143,7 +162,10 @@ def test_processes_end_with_their_supervisor(redis: Driver, redis_server: Server
         (["nothing"], "must be MODULE:NAME"),
         (["tests.drivers.work_target:nope"], "cannot be imported"),
         (["no_such_module:x"], "cannot be imported"),
-        (["tests.drivers.work_target:nothing"], "must be a redis_patterns.Work, not str"),
+        (["tests.drivers.work_target:nothing"], "must be a redis_patterns.Work or BatchWork, not str"),
+        (["tests.drivers.work_target:work", "--concurrency", "0"], "concurrency must be"),
+        (["tests.drivers.work_target:work", "--grace", "-1"], "grace must be"),
+        (["tests.drivers.work_target:work", "tests.drivers.work_target:work"], "each of a queue of its own"),
         (["tests.drivers.work_target:work", "--processes", "0"], "--processes must be at least 1"),
         (["tests.drivers.work_target:work", "--driver", "trio"], "must be a coroutine function"),
         (["tests.drivers.work_target:work_later", "--driver", "sync"], "must not be a coroutine function"),
@@ -156,18 +178,3 @@ def test_what_cannot_be_run(words: list[str], said: str) -> None:
     assert process.returncode == 2, error
     assert said in error
     assert "Traceback" not in error
-
-
-def test_work_refuses_nonsense() -> None:
-    """When it is built."""
-    jobs: Jobs[int] = Jobs("x")
-    cases: list[tuple[Callable[[], object], str]] = [
-        (lambda: Work("x", id), "jobs must be a Jobs"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        (lambda: Work(jobs, "x"), "handler must be a function"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        (lambda: Work(jobs, id, concurrency=0), "concurrency"),
-        (lambda: Work(jobs, id, timeout=0), "timeout"),
-        (lambda: Work(jobs, id, grace=-1), "grace"),
-    ]
-    for make, said in cases:
-        with pytest.raises(ConfigurationError, match=said):
-            make()

@@ -7,7 +7,7 @@ import time
 
 import anyio
 
-from redis_patterns import Job, Jobs, Work
+from redis_patterns import BatchWork, Job, Jobs, Work
 
 JOBS: Jobs[float] = Jobs("process", lease=30, namespace=os.environ.get("NAMESPACE", ""))
 
@@ -31,6 +31,13 @@ async def sleep_later(job: Job[float]) -> None:
     say("end", job)
 
 
-work = Work(JOBS, sleep, concurrency=3, grace=0.5)
-work_later = Work(JOBS, sleep_later, concurrency=3, grace=0.5)
+def sleep_together(jobs: list[Job[float]]) -> None:
+    """Do several, at once."""
+    for job in jobs:
+        sleep(job)
+
+
+work = Work(JOBS, sleep)
+work_later = Work(JOBS, sleep_later)
+others = BatchWork(Jobs[float]("others", namespace=JOBS.namespace), sleep_together, size=5)
 nothing = "no work"

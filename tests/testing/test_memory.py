@@ -14,6 +14,7 @@ from redis_patterns import (
     DAY,
     HOUR,
     AllOf,
+    BoardRefused,
     BucketedCounter,
     Command,
     CommandFailed,
@@ -40,6 +41,7 @@ from redis_patterns.testing import Server
 from redis_patterns.testing.memory import Clock
 from redis_patterns.testing.memory import Server as Memory
 from redis_patterns_core import replies
+from redis_patterns_core.leaderboards import Mode
 from redis_patterns_core.scanning import unlink_matching
 from tests.drivers.plans import blocks, counts, once, reads, sets
 
@@ -155,6 +157,13 @@ LIMITS: list[Limit] = [
     SlidingLog("charged", limit=5, per=1e6, charge_refused=True),
 ]
 
+BOARDS = [
+    Leaderboard("b", part="dense", ties="dense"),
+    Leaderboard("b", part="low", ties="competition", order="lowest", first_come=True, most=3),
+    Leaderboard("b", part="first", first_come=True),
+]
+MODES: list[Mode] = ["set", "best", "increment"]
+
 
 def _operations(seed: int, count: int) -> list[Plan[Any]]:
     """Make a random history of all patterns' operations, on few names so that they meet."""
@@ -181,6 +190,15 @@ def _operations(seed: int, count: int) -> list[Plan[Any]]:
         lambda: board.around(chance.choice(members), chance.randint(1, 6)),
         board.count,
         lambda: board.remove(chance.choice(members)),
+        lambda: chance.choice(BOARDS).submit(chance.choice(members), chance.choice(scores), mode=chance.choice(MODES)),
+        lambda: chance.choice(BOARDS).submit_many(dict(zip(chance.sample(members, 2), scores, strict=False))),
+        lambda: chance.choice(BOARDS).around(chance.choice(members), chance.randint(1, 6)),
+        lambda: chance.choice(BOARDS).page(chance.randint(1, 3), 3),
+        lambda: chance.choice(BOARDS).entries(members),
+        lambda: chance.choice(BOARDS).bands([-1, 0.5, 3]),
+        lambda: chance.choice(BOARDS).percentile(chance.choice(members)),
+        lambda: chance.choice(BOARDS).remove(chance.choice(members)),
+        lambda: BOARDS[0].merge([board, *BOARDS], ttl=3600, weights=[1, 0.5, 2, 1], aggregate="max"),
         *[
             lambda limit=limit: limit.hit(chance.choice(members), chance.randint(1, 6)).map(_without_time)
             for limit in LIMITS
@@ -224,7 +242,7 @@ def _without_time(decision: Decision) -> tuple[bool, int, bool, tuple[str, ...]]
 def test_it_answers_as_a_real_server_does(seed: int, redis_server: Server) -> None:
     """The same random history of two thousand operations on both, result by result."""
     memory = Memory()
-    keys = [Leaderboard("b").key, Lock("l").key]
+    keys = [Leaderboard("b").key, Lock("l").key, *(key for board in BOARDS for key in board.here().keys)]
     keys += [limit.key(name) for limit in LIMITS for name in ("ann", "bob", "cy", "d é\r\n", "e{}")]
     keys += [ConcurrencyLimit("c", limit=2).key("ann")]
     counters = ("counter:*", "unique:*")
@@ -249,3 +267,5 @@ def _outcome(redis: Driver, plan: Plan[Any]) -> object:
         return ErrorReply(error.code, "")
     except NotCounted as error:
         return error.reason
+    except BoardRefused as error:
+        return str(error)

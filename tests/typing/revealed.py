@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import assert_type
 
 import redis_patterns.asyncio
@@ -12,9 +12,11 @@ import redis_patterns.trio
 from redis_patterns import (
     MINUTE,
     AllOf,
+    BatchWork,
     BucketedCounter,
     Cache,
     Call,
+    Claim,
     ConcurrencyLimit,
     Counter,
     Decision,
@@ -32,9 +34,13 @@ from redis_patterns import (
     Leaderboard,
     Lease,
     Lock,
+    MemberData,
     Miss,
     Now,
+    Once,
+    Page,
     Plan,
+    ScoreChange,
     Series,
     Session,
     Sessions,
@@ -44,6 +50,7 @@ from redis_patterns import (
     Text,
     TokenBucket,
     Uniques,
+    Work,
     Write,
     WriteBehind,
     batch,
@@ -58,6 +65,19 @@ lock = Lock("order")
 def plans() -> None:
     assert_type(limiter.hit("a"), Plan[Decision])
     assert_type(board.top(3), Plan[list[Entry]])
+    assert_type(board.at(datetime.now(UTC)), Leaderboard)
+    assert_type(board.submit("a", 1, mode="best"), Plan[ScoreChange])
+    assert_type(board.submit_many({"a": 1}), Plan[dict[str, ScoreChange]])
+    assert_type(board.entries(["a"]), Plan[dict[str, Entry | None]])
+    assert_type(board.page(1), Plan[Page[Entry]])
+    assert_type(board.percentile("a"), Plan[float | None])
+    assert_type(board.bands([1, 2]), Plan[list[int]])
+    assert_type(board.merge([board], ttl=1), Plan[int])
+    data: MemberData[Decision] = MemberData(board)
+    assert_type(data.get("a"), Plan[Decision | None])
+    assert_type(data.top(), Plan[list[tuple[Entry, Decision | None]]])
+    assert_type(data.page(1), Plan[Page[tuple[Entry, Decision | None]]])
+    assert_type(data.around("a"), Plan[list[tuple[Entry, Decision | None]] | None])
     assert_type(board.rank("a"), Plan[int | None])
     assert_type(board.top(3).map(len), Plan[int])
     assert_type(batch(), Plan[tuple[()]])
@@ -213,13 +233,56 @@ def queues(redis: redis_patterns.sync.Driver, later: redis_patterns.asyncio.Driv
     def other(job: Job[str]) -> str:
         return job.payload
 
+    def handle_batch(jobs: list[Job[int]]) -> None:
+        del jobs
+
+    def consume(item: int) -> None:
+        del item
+
     redis.work(jobs, handle)
+    redis.work(Work(jobs, handle, timeout=5), BatchWork(jobs, handle_batch, size=5), concurrency=5)
+    assert_type(Work(jobs, handle), Work[int])
+    Work(jobs, handle_batch)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    BatchWork(jobs, handle)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Work(jobs, other)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(redis.consume(FifoQueue[int]("x"), consume), int)
+    redis.consume(FifoQueue[str]("x"), consume)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     redis.work(jobs, other)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     jobs.enqueue("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
     async def main() -> None:
         await later.work(jobs, handle_later)
         await later.work(jobs, handle)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    del main
+
+
+def charging(redis: redis_patterns.sync.Driver, later: redis_patterns.asyncio.Driver) -> None:
+    charges: Once[int] = Once("charges")
+
+    def charge(order: str, amount: int) -> int:
+        return len(order) * amount
+
+    async def charge_later(order: str) -> int:
+        return len(order)
+
+    def charge_as_flow(order: str) -> Flow[int]:
+        return charges.run(order, len_of, order)
+
+    assert_type(redis.run(charges.run("1", charge, "x", 5, wait=1, fingerprint=b"")), int)
+    assert_type(charges.run("1", charge_later, "x"), Flow[int])
+    assert_type(charges.run("1", charge_as_flow, "x"), Flow[int])
+    assert_type(charges.claim("1"), Plan[Claim[int]])
+    assert_type(redis.run(charges.complete("1", "t", 5)).result, int | None)
+    assert_type(batch(charges.look("1"), charges.forget("1")), Plan[tuple[Claim[int], bool]])
+    charges.run("1", charge, "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    charges.run("1", charge, "x", "y")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    charges.run("1", plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    charges.run("1", str, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    charges.complete("1", "t", "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    async def main() -> None:
+        assert_type(await later.run(charges.run("1", charge_later, "x")), int)
 
     del main
 

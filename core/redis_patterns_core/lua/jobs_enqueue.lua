@@ -65,7 +65,8 @@ for place = 3, #ARGV, 5 do
   reply[#reply + 1] = owner
 end
 -- Also for one that is due before all others: who sleeps until the first of them must know.
-if (ready or sooner) and redis.call('HEXISTS', KEYS[8], 'paused') == 0 and redis.call('LLEN', KEYS[9]) == 0 then
-  redis.call('RPUSH', KEYS[9], 1)
+if (ready or sooner) and redis.call('HEXISTS', KEYS[8], 'paused') == 0 then
+  if redis.call('LLEN', KEYS[9]) == 0 then redis.call('RPUSH', KEYS[9], 1) end
+  redis.call('PEXPIRE', KEYS[9], 60000)
 end
 return reply

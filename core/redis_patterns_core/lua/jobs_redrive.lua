@@ -34,7 +34,8 @@ for _, id in ipairs(ids) do
     end
   end
 end
-if moved > 0 and redis.call('HEXISTS', KEYS[7], 'paused') == 0 and redis.call('LLEN', KEYS[8]) == 0 then
-  redis.call('RPUSH', KEYS[8], 1)
+if moved > 0 and redis.call('HEXISTS', KEYS[7], 'paused') == 0 then
+  if redis.call('LLEN', KEYS[8]) == 0 then redis.call('RPUSH', KEYS[8], 1) end
+  redis.call('PEXPIRE', KEYS[8], 60000)
 end
 return moved

@@ -12,8 +12,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- One that is due at once passes through here too, and gets its place in the line when a worker comes.
 redis.call('ZADD', KEYS[2], string.format('%.0f', ARGV[3] + (ARGV[2] == 'delay' and now or 0)), id)
-if redis.call('ZRANK', KEYS[2], id) == 0 and redis.call('HEXISTS', KEYS[3], 'paused') == 0
-    and redis.call('LLEN', KEYS[4]) == 0 then
-  redis.call('RPUSH', KEYS[4], 1)
+if redis.call('ZRANK', KEYS[2], id) == 0 and redis.call('HEXISTS', KEYS[3], 'paused') == 0 then
+  if redis.call('LLEN', KEYS[4]) == 0 then redis.call('RPUSH', KEYS[4], 1) end
+  redis.call('PEXPIRE', KEYS[4], 60000)
 end
 return 1

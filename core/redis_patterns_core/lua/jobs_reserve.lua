@@ -140,8 +140,9 @@ if room > 0 then
   if #popped > 0 then
     redis.call('HSET', KEYS[12], worker, given)
     redis.call('PEXPIRE', KEYS[12], whole(math.max(60000, lease)))
-    if redis.call('ZCARD', KEYS[1]) > 0 and room == wanted and redis.call('LLEN', KEYS[9]) == 0 then
-      redis.call('RPUSH', KEYS[9], 1)
+    if redis.call('ZCARD', KEYS[1]) > 0 and room == wanted then
+      if redis.call('LLEN', KEYS[9]) == 0 then redis.call('RPUSH', KEYS[9], 1) end
+      redis.call('PEXPIRE', KEYS[9], 60000)
     end
   end
 else

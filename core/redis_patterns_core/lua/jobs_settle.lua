@@ -97,8 +97,8 @@ for place = 3, #ARGV, 5 do
   reply[number] = code
 end
 if remember > 0 and redis.call('PTTL', KEYS[7]) < remember then redis.call('PEXPIRE', KEYS[7], whole(2 * remember)) end
-if (sooner or freed and redis.call('ZCARD', KEYS[1]) > 0) and redis.call('HEXISTS', KEYS[8], 'paused') == 0
-    and redis.call('LLEN', KEYS[9]) == 0 then
-  redis.call('RPUSH', KEYS[9], 1)
+if (sooner or freed and redis.call('ZCARD', KEYS[1]) > 0) and redis.call('HEXISTS', KEYS[8], 'paused') == 0 then
+  if redis.call('LLEN', KEYS[9]) == 0 then redis.call('RPUSH', KEYS[9], 1) end
+  redis.call('PEXPIRE', KEYS[9], 60000)
 end
 return reply

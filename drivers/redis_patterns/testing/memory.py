@@ -126,10 +126,10 @@ class Server:
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
-        self.clock = clock or Clock()
-        self.skew = 0.0
+        self.clock: Clock = clock or Clock()
+        self.skew: float = 0.0
         """Seconds by which the server's own clock is ahead of `clock`."""
-        self.commands = 0
+        self.commands: int = 0
         """How many commands it has executed."""
         self._history: list[tuple[float, Sequence[Command]]] | None = None
         self._connect()
