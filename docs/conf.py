@@ -45,7 +45,7 @@ REFERENCE = Path(__file__).parent / "reference"
 class Application(Protocol):
     """What is used of Sphinx' application."""
 
-    def connect(self, event: str, callback: Callable[..., None]) -> int:
+    def connect(self, event: str, callback: Callable[..., object], priority: int = 500) -> int:
         """Have something called when something happens."""
         ...
 
@@ -100,7 +100,13 @@ def mark_code(*event: Any) -> None:
             lines[number - 2] = f"{before}:" if before.endswith(":") else f"{before} ::"
 
 
+def skip_machinery(*event: Any) -> bool | None:
+    """Leave out what Python makes for each class, before napoleon asks things of it that a protocol does not answer."""
+    return True if event[2] in {"__dict__", "__weakref__"} else None
+
+
 def setup(app: Application) -> None:
     """Join Sphinx' build."""
     app.connect("builder-inited", write_reference)
     app.connect("autodoc-process-docstring", mark_code)
+    app.connect("autodoc-skip-member", skip_machinery, priority=100)
