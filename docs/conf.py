@@ -45,7 +45,7 @@ REFERENCE = Path(__file__).parent / "reference"
 class Application(Protocol):
     """What is used of Sphinx' application."""
 
-    def connect(self, event: str, callback: Callable[..., object], priority: int = 500) -> int:
+    def connect(self, event: str, callback: Callable[..., None]) -> int:
         """Have something called when something happens."""
         ...
 
@@ -82,8 +82,10 @@ def page(title: str, described_by: str, imported_from: str, names: list[str]) ->
         if inspect.isclass(thing):
             lines.append(f".. {'autoexception' if issubclass(thing, BaseException) else 'autoclass'}:: {name}")
             # With what it has of bases of ours, and without what it has of others.
-            others = [base.__name__ for base in thing.__mro__ if not base.__module__.startswith("redis_patterns")]
-            lines.append(f"   :inherited-members: {', '.join(others)}")
+            others = [base for base in thing.__mro__ if not base.__module__.startswith("redis_patterns")]
+            # Autodoc asks whether things are instances of these, which a protocol of others does not answer.
+            if not any(getattr(base, "_is_protocol", False) for base in others if base is not Protocol):
+                lines.append(f"   :inherited-members: {', '.join(base.__name__ for base in others)}")
         else:
             lines.append(f".. {'autofunction' if inspect.isfunction(thing) else 'autodata'}:: {name}")
         lines.append("")
@@ -100,13 +102,7 @@ def mark_code(*event: Any) -> None:
             lines[number - 2] = f"{before}:" if before.endswith(":") else f"{before} ::"
 
 
-def skip_machinery(*event: Any) -> bool | None:
-    """Leave out what Python makes for each class, before napoleon asks things of it that a protocol does not answer."""
-    return True if event[2] in {"__dict__", "__weakref__"} else None
-
-
 def setup(app: Application) -> None:
     """Join Sphinx' build."""
     app.connect("builder-inited", write_reference)
     app.connect("autodoc-process-docstring", mark_code)
-    app.connect("autodoc-skip-member", skip_machinery, priority=100)
