@@ -82,8 +82,10 @@ def page(title: str, described_by: str, imported_from: str, names: list[str]) ->
         if inspect.isclass(thing):
             lines.append(f".. {'autoexception' if issubclass(thing, BaseException) else 'autoclass'}:: {name}")
             # With what it has of bases of ours, and without what it has of others.
-            others = [base.__name__ for base in thing.__mro__ if not base.__module__.startswith("redis_patterns")]
-            lines.append(f"   :inherited-members: {', '.join(others)}")
+            others = [base for base in thing.__mro__ if not base.__module__.startswith("redis_patterns")]
+            # Autodoc asks whether things are instances of these, which a protocol of others does not answer.
+            if not any(getattr(base, "_is_protocol", False) for base in others if base is not Protocol):
+                lines.append(f"   :inherited-members: {', '.join(base.__name__ for base in others)}")
         else:
             lines.append(f".. {'autofunction' if inspect.isfunction(thing) else 'autodata'}:: {name}")
         lines.append("")

@@ -115,6 +115,7 @@ def test_every_pattern_of_the_readme_has_a_page() -> None:
         "AllOf",
         "Cache",
         "ConcurrencyLimit",
+        "Counter",
         "FairLock",
         "FifoQueue",
         "Flags",
@@ -125,13 +126,14 @@ def test_every_pattern_of_the_readme_has_a_page() -> None:
         "Once",
         "Sessions",
         "TokenBucket",
+        "Uniques",
         "WriteBehind",
     }
     for name, page in table:
         assert name in (ROOT / page.partition("#")[0]).read_text()
 
 
-@pytest.mark.parametrize("plot", ["rate_limits", "leaderboard_ranks", "rollouts"])
+@pytest.mark.parametrize("plot", ["counters", "leaderboard_ranks", "rate_limits", "rollouts"])
 def test_a_picture_is_what_its_script_draws(plot: str) -> None:
     """The plots are up to date."""
     script = runpy.run_path(str(ROOT / "docs" / "plots" / f"{plot}.py"))

@@ -4,11 +4,13 @@ Users import these names from `redis_patterns`.
 """
 
 from redis_patterns_core.all_of import AllOf
+from redis_patterns_core.bucketed_counters import BucketedCounter, Series
 from redis_patterns_core.buckets import GCRA, LeakyBucket, TokenBucket
 from redis_patterns_core.cache import Cache, Loader
 from redis_patterns_core.cache_entries import MISS, CacheEvent, Miss
 from redis_patterns_core.codec import Bytes, Codec, Compressed, Json, SignedPickle, Text
 from redis_patterns_core.cookies import Cookie
+from redis_patterns_core.counters import Counter, ShardedCounter
 from redis_patterns_core.decisions import Decision, Taken
 from redis_patterns_core.errors import (
     BoardRefused,
@@ -24,6 +26,7 @@ from redis_patterns_core.errors import (
     LockLost,
     LockNotAcquired,
     LoginRevoked,
+    NotCounted,
     OutcomeUnknown,
     PatternsError,
     QueueFull,
@@ -86,6 +89,7 @@ from redis_patterns_core.sessions import SUPERSEDED, Device, Session, Sessions, 
 from redis_patterns_core.slots import ConcurrencyLimit, Slot
 from redis_patterns_core.standings import Entry, Page, ScoreChange
 from redis_patterns_core.tracing import Instrument, Outcome, Subject
+from redis_patterns_core.uniques import ExactUniques, UniqueCounter, Uniques
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.web_sessions import WebSession
 from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
@@ -109,6 +113,7 @@ __all__ = [
     "Backoff",
     "BatchWork",
     "BoardRefused",
+    "BucketedCounter",
     "Bytes",
     "Cache",
     "CacheEvent",
@@ -125,6 +130,7 @@ __all__ = [
     "Condition",
     "ConfigurationError",
     "Cookie",
+    "Counter",
     "Counts",
     "DeadlineExceeded",
     "Decision",
@@ -142,6 +148,7 @@ __all__ = [
     "ErrorReply",
     "Evaluation",
     "Every",
+    "ExactUniques",
     "FailedItem",
     "FairLock",
     "FifoQueue",
@@ -184,6 +191,7 @@ __all__ = [
     "Middleware",
     "Miss",
     "MultiLock",
+    "NotCounted",
     "Now",
     "Occupancy",
     "OnWork",
@@ -210,11 +218,13 @@ __all__ = [
     "ScoreChange",
     "Script",
     "Semaphore",
+    "Series",
     "Session",
     "SessionChanged",
     "SessionGone",
     "Sessions",
     "Settlement",
+    "ShardedCounter",
     "Shared",
     "SignedPickle",
     "Sleep",
@@ -232,6 +242,8 @@ __all__ = [
     "Text",
     "TokenBucket",
     "TooManySessions",
+    "UniqueCounter",
+    "Uniques",
     "Unreachable",
     "Unsettled",
     "WebSession",

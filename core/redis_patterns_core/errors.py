@@ -13,6 +13,7 @@
     ├── WritesPending (RuntimeError)        too many writes wait to be saved, and nothing was written
     ├── QueueFull (RuntimeError)            a queue has as many items as are allowed
     ├── JobFailed (RuntimeError)            a job whose result was asked for is dead
+    ├── NotCounted (ValueError)             too old to be counted, too far ahead, or there is no room; nothing was
     ├── BoardRefused (RuntimeError)         a leaderboard could not take a write, and nothing was written
     ├── SessionGone (LookupError)           the session has ended
     ├── SessionChanged (RuntimeError)       somebody has changed the session since it was read
@@ -31,7 +32,7 @@ again by itself. No message carries a password, a token or a stored value.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from redis_patterns_core.decisions import Decision
@@ -50,6 +51,7 @@ __all__ = [
     "LockLost",
     "LockNotAcquired",
     "LoginRevoked",
+    "NotCounted",
     "OutcomeUnknown",
     "PatternsError",
     "QueueFull",
@@ -140,6 +142,24 @@ class JobFailed(PatternsError, RuntimeError):
 
     def __str__(self) -> str:
         return f"the job {self.id!r} is dead: {self.error}"
+
+
+class NotCounted(PatternsError, ValueError):
+    """Something was to be counted, and nothing was.
+
+    Parameters:
+        reason: ``old``, its time is no longer kept; ``ahead``, its time is too far ahead of the server's clock;
+            ``full``, a set has as many members as are allowed.
+        message: the same in words.
+    """
+
+    def __init__(self, reason: Literal["old", "ahead", "full"], message: str) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class BoardRefused(PatternsError, RuntimeError):

@@ -84,15 +84,15 @@ class FlagClient:
     ) -> None:
         if not isinstance(flags, Flags):
             raise ConfigurationError(f"flags must be a Flags, not {type(flags).__name__}")
-        self.flags = flags
+        self.flags: Flags = flags
         self._poll = validate.milliseconds("poll", poll, least=100) / 1000
         self._snapshot = initial
         self._listeners: list[OnFlagEvent] = [] if on_event is None else [on_event]
         self._chance = chance
         self._backoff = Backoff(first=0.1, most=self._poll)
-        self.ready = False
+        self.ready: bool = False
         """Whether it has had a snapshot from Redis."""
-        self.followed = False
+        self.followed: bool = False
         """Whether a driver keeps it up to date."""
         self._lost = False
         self._report: Callable[[Exception], None] = _raise
@@ -170,11 +170,13 @@ class FlagClient:
         """
         if self.followed:
             raise ConfigurationError(f"client must be followed by one driver at a time, and {self!r} is")
-        self.followed, self._report = True, report
+        self.followed = True
+        self._report = report
 
     def end(self) -> None:
         """Note that nobody follows any more."""
-        self.followed, self._report = False, _raise
+        self.followed = False
+        self._report = _raise
 
     @flow
     def load(self) -> Steps[None]:
@@ -225,7 +227,8 @@ class FlagClient:
     def _take(self, snapshot: FlagSnapshot) -> Steps[None]:
         before, self._snapshot = self._snapshot, snapshot
         was_ready, was_lost = self.ready, self._lost
-        self.ready, self._lost = True, False
+        self.ready = True
+        self._lost = False
         names = _changed(before, snapshot)
         if not was_ready:
             yield from self._tell(FlagEvent("ready", revision=snapshot.revision))

@@ -100,7 +100,7 @@ class FlagSnapshot:
         """The flags by their names."""
         self.unreadable: Mapping[str, str] = MappingProxyType(dict(unreadable))
         """What is wrong, by names of flags that cannot be read: each is in error by itself, the others are not."""
-        self.revision = revision
+        self.revision: int = revision
         """A number that grows with each change of any flag; 0 where it is not from Redis, or there never was one."""
         self._compiled = _compiled(self.flags, self.unreadable)
 

@@ -14,10 +14,12 @@ from typing import Any, Generic, TypeVar
 
 from redis_patterns_core import replies
 from redis_patterns_core.all_of import AllOf
+from redis_patterns_core.bucketed_counters import BucketedCounter
 from redis_patterns_core.buckets import TokenBucket
 from redis_patterns_core.cache import Cache
 from redis_patterns_core.cache_entries import MISS
 from redis_patterns_core.cluster import keys_of
+from redis_patterns_core.counters import Counter
 from redis_patterns_core.errors import CommandFailed, PatternsError
 from redis_patterns_core.flag import Flag
 from redis_patterns_core.flags import Flags
@@ -30,6 +32,7 @@ from redis_patterns_core.leases import Lease
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.member_data import MemberData
 from redis_patterns_core.once import Once
+from redis_patterns_core.periods import DAY, utc_now
 from redis_patterns_core.plan import Command, Effect, Plan, batch
 from redis_patterns_core.queued_locks import ReadWriteLock
 from redis_patterns_core.queues import FifoQueue
@@ -37,6 +40,7 @@ from redis_patterns_core.sessions import Sessions
 from redis_patterns_core.slots import ConcurrencyLimit
 from redis_patterns_core.standings import Entry, ScoreChange
 from redis_patterns_core.tracing import Outcome, Subject
+from redis_patterns_core.uniques import Uniques
 from redis_patterns_core.windows import FixedWindow, SlidingLog
 
 T = TypeVar("T")
@@ -103,6 +107,10 @@ def sections(namespace: str) -> list[Section]:
     weekly = Leaderboard("weekly", namespace=namespace)
     race = Leaderboard("race", order="lowest", ties="dense", first_come=True, namespace=namespace)
     racers: MemberData[str] = MemberData(race)
+    orders = Counter("orders", namespace=namespace)
+    views = BucketedCounter("views", namespace=namespace)
+    visitors = Uniques("home", namespace=namespace)
+    now = utc_now()
     limiter = TokenBucket("api", capacity=2, refill_rate=0.1, namespace=namespace)
     both = AllOf(
         SlidingLog("burst", limit=5, per=60, namespace=namespace),
@@ -145,6 +153,36 @@ def sections(namespace: str) -> list[Section]:
                 Step("race.bands([59, 60])", race.bands([59, 60]), _is([2, 1, 0])),
             ],
             {"race": race, "racers": racers},
+        ),
+        Section(
+            "Counter: what is counted, once for each event",
+            [
+                Step("orders.increment(5)", orders.increment(5), _is(5)),
+                Step('orders.increment(event="order:123")', orders.increment(event="order:123"), _is(6)),
+                Step('orders.increment(event="order:123")', orders.increment(event="order:123"), _is(6)),
+                Step('orders.reset(id="monday")', orders.reset(id="monday"), _is(6)),
+                Step("orders.value()", orders.value(), _is(0)),
+            ],
+            {"orders": orders},
+        ),
+        Section(
+            "BucketedCounter: counts by minute, hour and day in one step",
+            [
+                Step("views.add(3, at=now)", views.add(3, at=now), _is(None)),
+                Step('views.add(at=now, event="e")', views.add(at=now, event="e"), _is(None)),
+                Step('views.add(at=now, event="e")', views.add(at=now, event="e"), _is(None)),
+                Step("views.total(DAY, now)", views.total(DAY, now), _is(4)),
+            ],
+            {"views": views, "now": now, "DAY": DAY},
+        ),
+        Section(
+            "Uniques: how many different visitors a day",
+            [
+                Step('visitors.add("ann", "bob", at=now)', visitors.add("ann", "bob", at=now), _is(None)),
+                Step('visitors.add("ann", at=now)', visitors.add("ann", at=now), _is(None)),
+                Step("visitors.count(now)", visitors.count(now), _is(2)),
+            ],
+            {"visitors": visitors},
         ),
         Section(
             "Cache: values by key, forgotten by key, by tag or all at once",

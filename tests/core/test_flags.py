@@ -36,7 +36,7 @@ class Hashes(Fake):
 
     def __init__(self, version: str) -> None:
         super().__init__(version)
-        self.hashes: dict[str, dict[str, str]] = {}
+        self.records: dict[str, dict[str, str]] = {}
         self.streams: dict[str, list[tuple[str, list[str]]]] = {}
 
     def _call(self, *words: Any) -> Any:
@@ -44,10 +44,10 @@ class Hashes(Fake):
         assert name == "TIME" or args[0] in self._declared
         match name, args:
             case "HGET", [key, field]:
-                held = self.hashes.get(key, {}).get(field)
+                held = self.records.get(key, {}).get(field)
                 return False if held is None else held.encode()
             case "HSET", [key, *pairs]:
-                self.hashes.setdefault(key, {}).update(zip(pairs[::2], pairs[1::2], strict=True))
+                self.records.setdefault(key, {}).update(zip(pairs[::2], pairs[1::2], strict=True))
                 return len(pairs) // 2
             case "XADD", [key, "MAXLEN", most, id, *fields]:
                 entries = self.streams.setdefault(key, [])
@@ -73,17 +73,17 @@ def test_versions_and_revisions_grow(version: str) -> None:
     assert fake.run(FLAGS.put(Flag("x"))) == 1
     assert fake.run(FLAGS.put(Flag("x"), expected_version=1)) == 2
     assert fake.run(FLAGS.put(Flag("y"), expected_version=0)) == 1
-    assert fake.hashes[FLAGS.key][""] == "1700000000002"
+    assert fake.records[FLAGS.key][""] == "1700000000002"
     fake.now -= 10_000_000
     assert fake.run(FLAGS.delete("y")) is True
-    assert fake.hashes[FLAGS.key][""] == "1700000000003"
+    assert fake.records[FLAGS.key][""] == "1700000000003"
     fake.now += 60_000_000
     assert fake.run(FLAGS.put(Flag("x"))) == 3
-    assert fake.hashes[FLAGS.key][""] == "1700000050000"
-    del fake.hashes[FLAGS.key]  # evicted, say: numbers do not come again
+    assert fake.records[FLAGS.key][""] == "1700000050000"
+    del fake.records[FLAGS.key]  # evicted, say: numbers do not come again
     fake.now -= 60_000_000
     assert fake.run(FLAGS.put(Flag("x"))) == 1
-    assert fake.hashes[FLAGS.key][""] == "1700000050001"
+    assert fake.records[FLAGS.key][""] == "1700000050001"
 
 
 @pytest.mark.parametrize("version", sorted(RUNTIMES))
@@ -91,14 +91,14 @@ def test_a_writer_must_have_seen_the_version(version: str) -> None:
     """Otherwise nothing is written; of one that was deleted, the version is what it was deleted by."""
     fake = Hashes(version)
     fake.run(FLAGS.put(Flag("x")))
-    before = dict(fake.hashes[FLAGS.key])
+    before = dict(fake.records[FLAGS.key])
     for expected in (0, 2):
         with pytest.raises(FlagConflict) as refusal:
             fake.run(FLAGS.put(Flag("x"), expected_version=expected))
         assert (refusal.value.name, refusal.value.version) == ("x", 1)
         with pytest.raises(FlagConflict):
             fake.run(FLAGS.delete("x", expected_version=expected))
-    assert fake.hashes[FLAGS.key] == before
+    assert fake.records[FLAGS.key] == before
     assert fake.run(FLAGS.delete("x", expected_version=1)) is True
     for expected in (0, 1):
         with pytest.raises(FlagConflict, match="version 2"):
@@ -118,9 +118,9 @@ def test_a_write_counts_once(version: str) -> None:
     assert (fake.run(away), fake.run(away)) == (True, True)
     for number in range(14):
         assert fake.run(FLAGS.put(Flag("x", percentage=number))) == number + 3
-        before = dict(fake.hashes[FLAGS.key])
+        before = dict(fake.records[FLAGS.key])
         assert (fake.run(mine), fake.run(away)) == (1, True)
-        assert fake.hashes[FLAGS.key] == before
+        assert fake.records[FLAGS.key] == before
     fake.run(FLAGS.put(Flag("x")))
     with pytest.raises(FlagConflict, match="version 17"):
         fake.run(mine)
@@ -133,7 +133,7 @@ def test_what_is_not_there_is_not_deleted(version: str) -> None:
     """And leaves no trace, nor a second one."""
     fake = Hashes(version)
     assert fake.run(FLAGS.delete("x")) is False
-    assert (fake.hashes, fake.streams) == ({}, {})
+    assert (fake.records, fake.streams) == ({}, {})
     fake.run(FLAGS.put(Flag("x")))
     assert (fake.run(FLAGS.delete("x")), fake.run(FLAGS.delete("x"))) == (True, False)
     assert len(fake.streams[f"{FLAGS.key}:changes"]) == 2
@@ -146,11 +146,11 @@ def test_a_circle_is_refused(version: str) -> None:
     names = ["a", ";1:", "12:x;", "größe", "::"]
     for name, other in itertools.pairwise(names):
         fake.run(FLAGS.put(Flag(name, requires={other: "on", "nobody": "on"})))
-    before = dict(fake.hashes[FLAGS.key])
+    before = dict(fake.records[FLAGS.key])
     for name in names[:-1]:
         with pytest.raises(ConfigurationError, match="requires must not lead back"):
             fake.run(FLAGS.put(Flag("::", requires={name: "on"})))
-    assert fake.hashes[FLAGS.key] == before
+    assert fake.records[FLAGS.key] == before
     fake.run(FLAGS.put(Flag("::", requires={"other": "on"})))
     fake.run(FLAGS.put(Flag("a")))
     fake.run(FLAGS.put(Flag("::", requires={"a": "on"})))
@@ -176,8 +176,8 @@ def test_a_flag_is_read_with_those_that_it_requires(version: str) -> None:
     assert fake.run(FLAGS.is_enabled("a", "ann")) is True
     fake.run(FLAGS.delete("c"))
     assert fake.run(FLAGS.is_enabled("a", "ann")) is False
-    held = fake.hashes[FLAGS.key]["nobody"]
-    fake.hashes[FLAGS.key]["nobody"] = held.replace(":;", ":1:a;")
+    held = fake.records[FLAGS.key]["nobody"]
+    fake.records[FLAGS.key]["nobody"] = held.replace(":;", ":1:a;")
     assert fake.run(FLAGS.evaluate("a", "ann")).step in {"error", "prerequisite"}
 
 

@@ -41,6 +41,8 @@ from tests.simulation.cases import (
     several,
     slots_setup,
 )
+from tests.simulation.counter_bugs import COUNTER_BUGS
+from tests.simulation.counter_cases import COUNTER_CASES
 from tests.simulation.flag_bugs import FLAG_BUGS
 from tests.simulation.flag_cases import FLAG_CASES, flag_setup
 from tests.simulation.job_bugs import JOB_BUGS
@@ -70,6 +72,7 @@ CASES = {
     **BEHIND_CASES,
     **SESSION_CASES,
     **JOB_CASES,
+    **COUNTER_CASES,
     **ONCE_CASES,
     **FLAG_CASES,
 }
@@ -83,6 +86,7 @@ PLANTED = [
     *JOB_BUGS,
     *ONCE_BUGS,
     *FLAG_BUGS,
+    *COUNTER_BUGS,
 ]
 FOUND: list[str] = []
 

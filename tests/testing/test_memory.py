@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -11,14 +12,19 @@ import fakeredis
 import pytest
 
 from redis_patterns import (
+    DAY,
+    HOUR,
     AllOf,
     BoardRefused,
+    BucketedCounter,
     Command,
     CommandFailed,
     ConcurrencyLimit,
     ConfigurationError,
+    Counter,
     Decision,
     ErrorReply,
+    ExactUniques,
     FixedWindow,
     Flag,
     FlagClient,
@@ -28,16 +34,20 @@ from redis_patterns import (
     Limit,
     Lock,
     LockLost,
+    NotCounted,
     Plan,
     SlidingCounter,
     SlidingLog,
     TokenBucket,
+    Uniques,
 )
 from redis_patterns.sync import Driver
 from redis_patterns.testing import Server
 from redis_patterns.testing.memory import Clock
 from redis_patterns.testing.memory import Server as Memory
+from redis_patterns_core import replies
 from redis_patterns_core.leaderboards import Mode
+from redis_patterns_core.scanning import unlink_matching
 from tests.drivers.plans import blocks, counts, once, reads, sets
 
 
@@ -180,6 +190,12 @@ def _operations(seed: int, count: int) -> list[Plan[Any]]:
     board, lock = Leaderboard("b"), Lock("l", ttl=3600)
     slot = ConcurrencyLimit("c", limit=2, ttl=3600).slot("ann")
     several = AllOf(*LIMITS)
+    # Kept for so long that it does not matter what time it is on either server.
+    then, years = datetime(2026, 1, 1, tzinfo=UTC), 1e9
+    counter, kept = Counter("n"), Counter("n", ttl=3600)
+    by_time = BucketedCounter("n", keep={HOUR: years, DAY: years}, ahead=years, clock=lambda: then)
+    pages = [Uniques(name, keep=years, ahead=years, clock=lambda: then) for name in ("p", "q")]
+    exact = [ExactUniques(name, keep=years, ahead=years, clock=lambda: then, most=12) for name in ("p", "q")]
     leases = [lock._lease(token) for token in ("t1", "t2", "t3")]
     members = ["ann", "bob", "cy", "d é\r\n", "e{}"]
     flags = Flags("f", keep_changes=5)
@@ -214,6 +230,21 @@ def _operations(seed: int, count: int) -> list[Plan[Any]]:
         ],
         lambda: chance.choice(LIMITS).reset(chance.choice(members)),
         lambda: several.hit(chance.choice(members), chance.randint(1, 4)).map(_without_time),
+        lambda: counter.increment(chance.choice([1, -3, 2**62, -(2**62)]), event=chance.choice([None, "e", "f"])),
+        lambda: kept.increment(chance.choice([1, -3, 2**62, -(2**62)])),
+        lambda: counter.reset(id=chance.choice("abcdef")),
+        counter.value,
+        lambda: by_time.add(
+            chance.choice([1, -3, 2**62, -(2**62)]),
+            at=then - timedelta(hours=chance.randint(0, 50)),
+            event=chance.choice([None, "e", "f"]),
+        ),
+        lambda: by_time.range(chance.choice((HOUR, DAY)), then - timedelta(hours=chance.randint(1, 50)), then),
+        lambda: chance.choice(pages).add(*(f"m{chance.randint(0, 999)}" for _ in range(chance.randint(1, 20)))),
+        lambda: chance.choice(exact).add(*(f"m{chance.randint(0, 14)}" for _ in range(chance.randint(1, 9)))),
+        lambda: chance.choice([*pages, *exact]).count(),
+        lambda: pages[0].count(across=pages[1:]),
+        lambda: exact[0].count(across=exact[1:]),
         lambda: slot.acquire(chance.choice(leases).token),
         lambda: slot.extend(chance.choice(leases)),
         lambda: slot.release(chance.choice(leases)),
@@ -247,11 +278,18 @@ def test_it_answers_as_a_real_server_does(seed: int, redis_server: Server) -> No
     keys = [Leaderboard("b").key, Lock("l").key, *(key for board in BOARDS for key in board.here().keys)]
     keys += [limit.key(name) for limit in LIMITS for name in ("ann", "bob", "cy", "d é\r\n", "e{}")]
     keys += [ConcurrencyLimit("c", limit=2).key("ann"), Flags("f").key, f"{Flags('f').key}:changes"]
+    counters = ("counter:*", "unique:*")
     with Driver.connect(redis_server.url) as real, memory.sync() as redis:
+        for pattern in counters:
+            real.run(unlink_matching(pattern))
         real.run(sets("DEL", *keys))
         for number, plan in enumerate(_operations(seed, 2000)):
             there = _outcome(real, plan)
             assert _outcome(redis, plan) == there, f"operation {number}: {plan.explain()}"
+        found = [replies.text(key) for pattern in counters for key in replies.array(real.run(reads("KEYS", pattern)))]
+        assert sorted(found) == [key for key in memory.keys() if key.startswith(("counter:", "unique:"))]  # noqa: SIM118
+        for pattern in counters:
+            real.run(unlink_matching(pattern))
         real.run(sets("DEL", *keys))
 
 
@@ -260,5 +298,7 @@ def _outcome(redis: Driver, plan: Plan[Any]) -> object:
         return redis.run(plan)
     except CommandFailed as error:
         return ErrorReply(error.code, "")
+    except NotCounted as error:
+        return error.reason
     except (BoardRefused, FlagConflict, ConfigurationError) as error:
         return str(error)

@@ -10,18 +10,22 @@ import redis_patterns.asyncio
 import redis_patterns.sync
 import redis_patterns.trio
 from redis_patterns import (
+    MINUTE,
     AllOf,
     BatchWork,
+    BucketedCounter,
     Cache,
     Call,
     Claim,
     ConcurrencyLimit,
+    Counter,
     Decision,
     Device,
     Empty,
     Enqueued,
     Entry,
     Evaluation,
+    ExactUniques,
     FifoQueue,
     Flag,
     FlagChange,
@@ -44,12 +48,15 @@ from redis_patterns import (
     Page,
     Plan,
     ScoreChange,
+    Series,
     Session,
     Sessions,
+    ShardedCounter,
     Steps,
     Superseded,
     Text,
     TokenBucket,
+    Uniques,
     Work,
     Write,
     WriteBehind,
@@ -86,6 +93,20 @@ def plans() -> None:
     six = batch(board.count(), board.score("a"), board.add("a", 1), board.remove("a"), board.top(1), lock.acquire())
     assert_type(six, Plan[tuple[int, float | None, None, bool, list[Entry], Lease | None]])
     assert_type(batch(*(board.score(name) for name in "abc")), Plan[tuple[float | None, ...]])
+
+
+def counting(redis: redis_patterns.sync.Driver, now: datetime) -> None:
+    views, visitors, exact = BucketedCounter("x"), Uniques("x"), ExactUniques("x")
+    assert_type(redis.run(Counter("x").increment(event="e")), int)
+    assert_type(ShardedCounter("x").increment(), Plan[None])
+    assert_type(
+        redis.run(batch(views.add(), views.last(MINUTE, 5), views.total(MINUTE, now))), tuple[None, Series, int]
+    )
+    assert_type(redis.run(visitors.count([now], across=[visitors])), int)
+    assert_type(redis.run(exact.merge(exact)), None)
+    visitors.count(across=[exact])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    views.last("day", 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    views.add(1, now)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def with_sync(redis: redis_patterns.sync.Driver) -> None:
