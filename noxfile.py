@@ -21,6 +21,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PROJECT)
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 SERVER = "REDIS_PATTERNS_SERVER"
+BENCHMARKS = Path("tests/benchmarks")
 # The SDK of OpenFeature is a package without an __init__.py, whose types pyright does not find there.
 UNKNOWN = {"redis_patterns.openfeature.FlagProvider"}
 
@@ -176,11 +177,55 @@ def package(session: nox.Session) -> None:
             session.run(str(python), str(program), str(readme), env=environment, external=True)
 
 
+def install_peers(session: nox.Session) -> Path:
+    """Install what the benchmarks compare with; give the file that tells them where, and what is absent and why.
+
+    The peers that want another redis-py than ours have an environment each.
+    """
+    told: dict[str, dict[str, str]] = {}
+    lock = BENCHMARKS / "requirements.txt"
+    try:
+        session.install("-e", ".[embedded]", "-r", str(lock))
+    except CommandFailed:  # then all that can be installed
+        session.install("-e", ".[embedded]")
+        for pin in lock.read_text().split():
+            try:
+                session.install("--no-deps", pin)
+            except CommandFailed:
+                told[pin.partition("==")[0].lower()] = {"absent": f"{pin} cannot be installed here"}
+    cache = Path(session.cache_dir).absolute()
+    for lock in sorted((BENCHMARKS / "peers").glob("*.txt")):
+        place = cache / f"peers-{lock.stem}"
+        try:
+            session.run("python", "-m", "venv", "--clear", str(place))
+            python = str(place / "bin" / "python")
+            session.run(python, "-m", "pip", "install", "--quiet", "-r", str(lock), external=True)
+        except CommandFailed:
+            told[lock.stem] = {"absent": f"its pins in {lock} cannot be installed here"}
+        else:
+            told[lock.stem] = {"python": python}
+    path = cache / "peers.json"
+    path.write_text(json.dumps(told))
+    return path
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure: ``nox -s bench -- --help``."""
-    session.install("-e", ".[embedded,dev]", "-r", "tests/benchmarks/requirements.txt")
-    session.run("python", "tests/benchmarks/run.py", *session.posargs, env=server_for(session))
+    """Measure all that is compared, and write it into docs/: ``nox -s bench -- --help``."""
+    env = {"REDIS_PATTERNS_PEERS": str(install_peers(session)), **server_for(session)}
+    session.run("python", "tests/benchmarks/run.py", *session.posargs, env=env)
+
+
+@nox.session
+def lock_peers(session: nox.Session) -> None:
+    """Pin anew what the benchmarks compare with: a .txt for each .in, with the versions of today."""
+    for wanted in [BENCHMARKS / "requirements.in", *sorted((BENCHMARKS / "peers").glob("*.in"))]:
+        report = Path(session.create_tmp()).absolute() / "report.json"
+        words = ["--quiet", "--dry-run", "--ignore-installed", f"--report={report}", "-r", str(wanted)]
+        session.run("python", "-m", "pip", "install", *words)
+        chosen = [found["metadata"] for found in json.loads(report.read_text())["install"]]
+        pins = sorted((f"{one['name']}=={one['version']}" for one in chosen), key=str.lower)
+        wanted.with_suffix(".txt").write_text("\n".join(pins) + "\n")
 
 
 @nox.session

@@ -176,7 +176,7 @@ def _cases(loop: str, path: str, in_tasks: Tasks, entries: Sequence[_Entry]) -> 
 
         return Contender(entry.name, opening, entry.absent)
 
-    titles = {"get": "one GET", "script": "one script: a hit of a token bucket, its plan built each time"}
+    titles = {"get": "one GET", "script": "one script: a hit of a token bucket"}
     found: list[Case] = []
     for what, title in titles.items():
         for tasks in TASKS:
@@ -185,7 +185,7 @@ def _cases(loop: str, path: str, in_tasks: Tasks, entries: Sequence[_Entry]) -> 
             found.append(
                 Case(
                     f"{loop}-{what}-{tasks}",
-                    f"{title}; {by} of {loop}",
+                    f"{title}, {by} of {loop}",
                     BARE if tasks == 1 else JOINED,
                     [bare(path, what), *rows] if tasks == 1 else rows,
                     loop,
@@ -195,7 +195,7 @@ def _cases(loop: str, path: str, in_tasks: Tasks, entries: Sequence[_Entry]) -> 
                 )
             )
     rows = [contender(entry, "batch", 1) for entry in entries if {"batch", "built"} & set(entry.workloads)]
-    title = f"one batch of {workload.SIZE} GETs; one task of {loop}"
+    title = f"one batch of {workload.SIZE} GETs, one task of {loop}"
     found.append(Case(f"{loop}-batch", title, BARE, [bare(path, "batch"), *rows], loop))
     return found
 
@@ -233,8 +233,8 @@ async def _peer(client: Any, pipelined: Callable[[], Awaitable[object]], what: s
 
 
 _HOW = (
-    "One task, or many that share a driver, send a command, a script, a batch. The floor of one task is a blocking socket "
-    "with hiredis, that of many one connection that all share. redis-py has a connection for each task."
+    "One task, or many that share a driver, send a command, a script, a batch. The floor of one task is a blocking "
+    "socket with hiredis, that of many one connection that all share. redis-py has a connection for each task."
 )
 GROUPS = [
     Group("asyncio", "asyncio", _HOW, lambda lab: lab.measure(asyncio_cases(lab.server.socket_path))),

@@ -17,7 +17,7 @@ import redis
 import redis.asyncio
 
 import redis_patterns.asyncio
-from redis_patterns import FixedWindow, Limit, SlidingCounter, SlidingLog, TokenBucket
+from redis_patterns import GCRA, FixedWindow, Limit, SlidingCounter, SlidingLog, TokenBucket
 from redis_patterns.sync import Driver
 from tests.benchmarks import peers
 from tests.benchmarks.bench_sync import BARE
@@ -58,7 +58,7 @@ ALGORITHMS = {
         SlidingCounter("b", limit=PER_SECOND, per=1), "SlidingWindowCounterRateLimiter", "sliding_window"
     ),
     "bucket": _Algorithm(TokenBucket("b", capacity=PER_SECOND, refill_rate=PER_SECOND), "", "token_bucket"),
-    "gcra": _Algorithm(TokenBucket("g", capacity=PER_SECOND, refill_rate=PER_SECOND), "", "gcra"),
+    "gcra": _Algorithm(GCRA("b", limit=PER_SECOND, per=1, burst=PER_SECOND), "", "gcra"),
 }
 
 
@@ -66,15 +66,15 @@ def _cases(path: str) -> list[Case]:
     """Give the cases, for the server on a unix socket."""
     found: list[Case] = []
     for name, algorithm in ALGORITHMS.items():
-        title = f"one hit of a {type(algorithm.ours).__name__}, its plan built each time"
+        title = f"one hit of a {type(algorithm.ours).__name__}"
         rows = [_bare(path, algorithm), _ours(path, algorithm), *_sync_peers(path, algorithm)]
-        found.append(Case(f"limits-sync-{name}", title, BARE, rows))
+        found.append(Case(f"limits-sync-{name}", f"{title}, in synchronous code", BARE, rows))
         for tasks in (1, 64):
             floor = _bare(path, algorithm) if tasks == 1 else _joined(path, algorithm)
             rows = [floor, _ours_async(path, algorithm), *_async_peers(path, algorithm, tasks)]
             if tasks > 1:
                 rows = [in_tasks(row, tasks) for row in rows]
-            by = f"{title}; {tasks} task{'' if tasks == 1 else 's'} of asyncio"
+            by = f"{title}, {tasks} task{'' if tasks == 1 else 's'} of asyncio"
             where = "same" if tasks == 1 else "apart"
             found.append(Case(f"limits-asyncio-{name}-{tasks}", by, floor.name, rows, "asyncio", tasks, where))
     return found
@@ -265,6 +265,7 @@ GROUP = Group(
     "limits",
     "Rate limits",
     "One hit that is allowed, by each algorithm, against the same or the nearest one of other libraries; 1,024 ids in "
-    "turn. The floor sends the same script on a bare socket, or on one connection that all tasks share.",
+    "turn, and our plan is built for each hit. The floor sends the same script on a bare socket, or on one connection "
+    "that all tasks share.",
     lambda lab: lab.measure(_cases(lab.server.socket_path)),
 )

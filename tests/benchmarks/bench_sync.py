@@ -52,7 +52,7 @@ def _cases(path: str) -> list[Case]:
     return [
         Case(
             "sync-get",
-            "one GET",
+            "one GET, in synchronous code",
             BARE,
             [
                 bare(path, "get"),
@@ -68,7 +68,7 @@ def _cases(path: str) -> list[Case]:
         ),
         Case(
             "sync-script",
-            "one script: a hit of a token bucket",
+            "one script: a hit of a token bucket, in synchronous code",
             BARE,
             [
                 bare(path, "script"),
@@ -80,7 +80,7 @@ def _cases(path: str) -> list[Case]:
         ),
         Case(
             "sync-batch",
-            f"one batch of {workload.SIZE} GETs",
+            f"one batch of {workload.SIZE} GETs, in synchronous code",
             BARE,
             [
                 bare(path, "batch"),
@@ -98,8 +98,8 @@ def _cases(path: str) -> list[Case]:
 GROUP = Group(
     "sync",
     "Synchronous code",
-    "One caller sends a command, a script, a batch. The floor is a blocking socket with hiredis and nothing else. The rows "
-    "of ours show what each layer adds; the peers leave replies as they are.",
+    "One caller sends a command, a script, a batch. The floor is a blocking socket with hiredis and nothing else. The "
+    "rows of ours show what each layer adds; the peers leave replies as they are.",
     lambda lab: lab.measure(_cases(lab.server.socket_path)),
 )
 

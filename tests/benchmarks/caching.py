@@ -106,7 +106,7 @@ def _hits(url: str, tasks: int) -> Case:
         return Contender(name, opening, peers.absent(package) if package else "")
 
     rows = [contender(BARE, ""), *(contender(name, package) for name, package in KINDS.items())]
-    title = f"a hit; {tasks} task{'s' if tasks > 1 else ''} of asyncio"
+    title = f"a hit of a cache, {tasks} task{'s' if tasks > 1 else ''} of asyncio"
     return Case(f"hit-asyncio-{tasks}", title, BARE, rows, "asyncio", tasks, "same" if tasks == 1 else "apart")
 
 
@@ -134,15 +134,18 @@ def _sync_hits(url: str) -> Case:
         Contender("ours", ours),
         Contender("dogpile.cache", dogpile, peers.absent("dogpile.cache")),
     ]
-    return Case("hit-sync", "a hit, in synchronous code", BARE, rows)
+    return Case("hit-sync", "a hit of a cache, in synchronous code", BARE, rows)
 
 
 async def _member(kind: str, url: str, log: str) -> None:
     """Be one process of the crowd: wait for a line, then let all tasks want the key."""
 
-    async def load() -> Any:
+    def note() -> None:
         with Path(log).open("a") as file:
             file.write("x")
+
+    async def load() -> Any:
+        note()
         await asyncio.sleep(LOADER)
         return VALUE
 
@@ -178,8 +181,8 @@ def _crowd(lab: Lab) -> Table:
                     beside["commands"].append(commands)
     return tabulate(
         "crowd",
-        f"{PROCESSES} processes with {TASKS} tasks each miss one key; the loader takes {LOADER * 1000:g} ms; "
-        "the longest wait",
+        f"the longest wait of {PROCESSES} processes, {TASKS} tasks each, that miss one key; loading takes "
+        f"{LOADER * 1000:g} ms",
         samples,
         ours="ours",
         unit="ms",
@@ -189,10 +192,10 @@ def _crowd(lab: Lab) -> Table:
 
 
 def _missed(kind: str, lab: Lab) -> tuple[float, int, int]:
-    with redis.Redis.from_url(lab.tcp_url) as client, tempfile.TemporaryDirectory() as folder:
+    with redis.Redis.from_url(lab.server.tcp_url) as client, tempfile.TemporaryDirectory() as folder:
         client.flushall()
         log = Path(folder) / "log"
-        members = [peers.start("", "caching", kind, lab.tcp_url, str(log)) for _ in range(PROCESSES)]
+        members = [peers.start("", "caching", kind, lab.server.tcp_url, str(log)) for _ in range(PROCESSES)]
         try:
             for one in members:
                 if one.stdout is None or one.stdin is None or one.stdout.readline().strip() != "ready":
@@ -213,15 +216,18 @@ def _missed(kind: str, lab: Lab) -> tuple[float, int, int]:
 
 
 def _tables(lab: Lab) -> Iterator[Table]:
-    yield from lab.measure([_sync_hits(lab.tcp_url), _hits(lab.tcp_url, 1), _hits(lab.tcp_url, 64)])
+    yield from lab.measure(
+        [_sync_hits(lab.server.tcp_url), _hits(lab.server.tcp_url, 1), _hits(lab.server.tcp_url, 64)]
+    )
     yield _crowd(lab)
 
 
 GROUP = Group(
     "caching",
     "Caching",
-    "A hit, over TCP, against a bare GET of the same bytes by redis-py; then a crowd of processes that want one missing key "
-    "at the same moment: how long the last one waits, the most that the loader ran and the commands that all sent.",
+    "A hit, over TCP, against a bare GET of the same bytes by redis-py; then a crowd of processes that want one "
+    "missing key at the same moment: how long the last one waits, the most that the loader ran and the commands that "
+    "all sent.",
     _tables,
 )
 

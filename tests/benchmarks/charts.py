@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from tests.benchmarks.tables import Row, Table
+from tests.benchmarks.tables import Row, Table, number
 
 __all__ = ["SUMMARY", "chart", "summary"]
 
@@ -51,14 +51,14 @@ def _draw(title: str, tables: Sequence[tuple[Table, Sequence[Row]]]) -> str:
     y = 44
     for table, rows in shown:
         y += 24
-        body.append(_text(8, y, f"{table.what}", "#202124", weight="bold"))
+        body.append(_text(8, y, table.what, "#202124", weight="bold"))
         for row in rows:
             y += LINE
             body += _bar(table, row, y, scale)
     bottom = y + 10
+    size = f'viewBox="0 0 {WIDTH} {bottom + 40}" width="{WIDTH}" height="{bottom + 40}"'
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 40}" width="{WIDTH}" '
-        f'height="{bottom + 40}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">',
         '<rect width="100%" height="100%" fill="#ffffff"/>',
         _text(8, 22, title, "#202124", weight="bold", size=14),
         _text(8, 40, "Bars to the right: takes longer than ours; to the left: takes less. Logarithmic.", "#5f6368"),
@@ -91,7 +91,7 @@ def _bar(table: Table, row: Row, y: int, scale: _Scale) -> Iterator[str]:
         yield _text(WIDTH - 8, y, "absent", "#5f6368", anchor="end")
         return
     if row.subject == table.ours:
-        yield _text(WIDTH - 8, y, f"{row.value.median:,.3g} {table.unit}".replace("e+0", "e"), "#1a73e8", anchor="end")
+        yield _text(WIDTH - 8, y, f"{number(row.value.median)} {table.unit}", "#1a73e8", anchor="end")
         return
     if row.of_ours is None or row.of_ours.median <= 0:
         return
@@ -107,6 +107,7 @@ def _text(
     x: float, y: float, said: str, color: str, *, anchor: str = "start", weight: str = "normal", size: int = 12
 ) -> str:
     return (
-        f'<text x="{x}" y="{y}" fill="{color}" text-anchor="{anchor}" font-weight="{weight}" font-size="{size}">'
+        f'<text x="{x}" y="{y}" fill="{color}" text-anchor="{anchor}" font-weight="{weight}" font-size="{size}" '
+        f'stroke="#ffffff" stroke-width="4" paint-order="stroke">'
         f"{escape(said)}</text>"
     )

@@ -1,35 +1,30 @@
-"""Measure counters by time against the commands that one would write by hand with redis-py.
-
-    python tests/benchmarks/counters.py
+"""Counters by time against the commands that one would write by hand with redis-py.
 
 ``add`` counts in minutes, hours and days; by hand that is INCR and EXPIRE on a key for each, one after another or in a
-pipeline. ``read`` gives the counts of a day of minutes, each of which has some; by hand that is MGET of 1,440 keys. It
-starts a private server on a unix socket, and ends by itself. Times are medians of rounds that take turns, beside the
-median of each round's ratio to the first row; round trips are counted where bytes are sent.
+pipeline. ``read`` gives the counts of a day of minutes, each of which has some; by hand that is MGET of 1,440 keys.
+Round trips are counted where bytes are sent.
 """
 
 from __future__ import annotations
 
-import statistics
-import sys
+import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import redis
 
-if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
-
 from redis_patterns import DAY, HOUR, MINUTE, BucketedCounter, Outcome, Subject
 from redis_patterns.sync import Driver
-from redis_patterns.testing import server
+from tests.benchmarks.harness import Case, Contender, Work
+from tests.benchmarks.lab import Group, Lab
+from tests.benchmarks.tables import Table, tabulate
+from tests.benchmarks.workload import calling
 
-ROUNDS = 31
-ADDS, READS = 200, 5
+__all__ = ["GROUP"]
+
 STEPS = {"minute": (60, 90_000), "hour": (3600, 90_000), "day": (86_400, 2_700_000)}
 COUNTER = BucketedCounter("bench", keep={MINUTE: 86_400, HOUR: 86_400, DAY: 30 * 86_400})
 
@@ -85,58 +80,85 @@ def read_by_hand(client: redis.Redis) -> list[int]:
 
 
 @contextmanager
-def both(path: str) -> Generator[tuple[Driver, redis.Redis]]:
-    """Give a driver and a client, and a day of minutes that were counted by each."""
-    kind: Any = Counted
+def both(path: str, *, counting: bool) -> Generator[tuple[Driver, redis.Redis]]:
+    """Give a driver and a client, both as they are or with their round trips counted."""
+    kind: Any = Counted if counting else redis.UnixDomainSocketConnection
     pool = redis.ConnectionPool(connection_class=kind, path=path)
     with (
-        Driver.connect(f"unix://{path}", instrument=RoundTrips()) as driver,
+        Driver.connect(f"unix://{path}", instrument=RoundTrips() if counting else None) as driver,
         redis.Redis(connection_pool=pool) as client,
     ):
-        now = datetime.now(UTC)
-        for minute in range(1440):
-            driver.run(COUNTER.add(minute, at=now - timedelta(minutes=minute)))
-            client.set(f"bench:minute:{int(now.timestamp() // 60 * 60) - minute * 60}", minute)
         yield driver, client
 
 
-def measured(works: dict[str, Callable[[], object]], calls: int) -> None:
-    """Print a row for each: round trips, the median of a call, and its ratio to the first one's."""
-    times: dict[str, list[float]] = {name: [] for name in works}
-    trips: dict[str, float] = {}
-    for _ in range(ROUNDS):
-        for name, work in works.items():
-            SENT[0] = 0
-            began = time.perf_counter()
-            for _ in range(calls):
-                work()
-            times[name].append((time.perf_counter() - began) / calls)
-            trips[name] = SENT[0] / calls
-    first = times[next(iter(times))]
-    for name, taken in times.items():
-        ratio = statistics.median([one / ours for one, ours in zip(taken, first, strict=True)])
-        print(f"{name:32} {trips[name]:5.1f} round trips {statistics.median(taken) * 1e6:9.1f} us   x{ratio:.2f}")
+def fill(driver: Driver, client: redis.Redis) -> None:
+    """Count a day of minutes by each."""
+    now = datetime.now(UTC)
+    for minute in range(1440):
+        driver.run(COUNTER.add(minute, at=now - timedelta(minutes=minute)))
+        client.set(f"bench:minute:{int(now.timestamp() // 60 * 60) - minute * 60}", minute)
 
 
-def main() -> None:
-    """Print all figures."""
-    with server() as running, both(running.socket_path) as (driver, client):
-        print(f"{Path(running.executable).name} {running.version}, {ROUNDS} rounds")
-        adds: dict[str, Callable[[], object]] = {
-            "add, ours": lambda: driver.run(COUNTER.add()),
-            "add, redis-py, one by one": lambda: add_by_hand(client),
-            "add, redis-py, a pipeline": lambda: add_in_a_pipeline(client),
+def works(driver: Driver, client: redis.Redis) -> dict[str, dict[str, Callable[[], object]]]:
+    """Give what is compared."""
+    return {
+        "count-add": {
+            "ours": lambda: driver.run(COUNTER.add()),
+            "redis-py, one by one": lambda: add_by_hand(client),
+            "redis-py, a pipeline": lambda: add_in_a_pipeline(client),
+        },
+        "count-read": {
+            "ours": lambda: driver.run(COUNTER.last(MINUTE, 1440)),
+            "redis-py, MGET": lambda: read_by_hand(client),
+        },
+    }
+
+
+TITLES = {"count-add": "counting in minutes, hours and days", "count-read": "the counts of a day of minutes"}
+
+
+def _opening(call: Callable[[], object]) -> Callable[[], contextlib.AbstractAsyncContextManager[Work]]:
+    @contextlib.asynccontextmanager
+    async def opening() -> AsyncGenerator[Work]:
+        yield calling(call)
+
+    return opening
+
+
+def _trips(call: Callable[[], object]) -> float:
+    call()  # the script is loaded
+    before = SENT[0]
+    call()
+    return float(SENT[0] - before)
+
+
+def _tables(lab: Lab) -> Iterator[Table]:
+    path = lab.server.socket_path
+    with both(path, counting=True) as (driver, client):
+        fill(driver, client)
+        counts = {
+            name: {who: {"round trips": _trips(call)} for who, call in calls.items()}
+            for name, calls in works(driver, client).items()
         }
-        measured(adds, ADDS)
-        reads: dict[str, Callable[[], object]] = {
-            "read, ours": lambda: driver.run(COUNTER.last(MINUTE, 1440)),
-            "read, redis-py, MGET": lambda: read_by_hand(client),
-        }
-        measured(reads, READS)
-        ours = [int(client.memory_usage(key, samples=0) or 0) for key in client.keys("counter:{bench}:60s:*")]
-        theirs = [int(client.memory_usage(key, samples=0) or 0) for key in client.keys("bench:minute:*")]
-        print(f"memory of a day of minutes: {sum(ours):,} bytes in {len(ours)} keys, {sum(theirs):,} in {len(theirs)}")
+    with both(path, counting=False) as (driver, client):
+        cases = [
+            Case(name, TITLES[name], "", [Contender(who, _opening(call)) for who, call in calls.items()])
+            for name, calls in works(driver, client).items()
+        ]
+        yield from lab.measure(cases, counts)
+        sizes: dict[str, list[float]] = {}
+        keys: dict[str, dict[str, float]] = {}
+        for who, pattern in (("ours", "counter:{bench}:60s:*"), ("redis-py, a key for each", "bench:minute:*")):
+            found = client.keys(pattern)
+            sizes[who] = [float(sum(int(client.memory_usage(key, samples=0) or 0) for key in found))]
+            keys[who] = {"keys": float(len(found))}
+        yield tabulate("count-memory", "memory of a day of minutes", sizes, ours="ours", unit="bytes", counted=keys)
 
 
-if __name__ == "__main__":
-    main()
+GROUP = Group(
+    "counters",
+    "Counters by time",
+    "Counting and reading in synchronous code, against the commands that one would write by hand: a key for each "
+    "minute, hour and day. Round trips are counted where bytes are sent.",
+    _tables,
+)

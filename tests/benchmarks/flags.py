@@ -96,7 +96,7 @@ _CASE = Case(
 GROUP = Group(
     "flags",
     "Feature flags",
-    "A flag is evaluated for one user after another, from the snapshot that a client holds: no server is asked. The floor "
-    "is the hash call that a rollout cannot do without.",
+    "A flag is evaluated for one user after another, from the snapshot that a client holds: no server is asked. The "
+    "floor is the hash call that a rollout cannot do without.",
     lambda lab: lab.measure([_CASE]),
 )

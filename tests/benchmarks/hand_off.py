@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import statistics
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -182,7 +181,7 @@ class Crowd:
         """Give what was measured."""
         yield tabulate(
             f"hand-over-{self.kind}-{self.workers}",
-            f"a hand-over among {self.workers} {self.kind}, {self.rounds} turns each, {HELD * 1000:g} ms held",
+            f"a hand-over of a lock among {self.workers} {self.kind} that hold it for {HELD * 1000:g} ms",
             self.hand_overs,
             ours="ours, Lock",
             floor=BARE,
@@ -193,7 +192,7 @@ class Crowd:
         if self.count:
             yield tabulate(
                 f"alone-{self.kind}",
-                f"taking and giving back with nobody else there; {self.kind}",
+                f"taking and giving back a lock with nobody else there, {self.kind}",
                 self.alone,
                 ours="ours, Lock",
                 floor=BARE_ALONE,
@@ -249,7 +248,7 @@ async def _asyncio(path: str, crowd: Crowd) -> None:
 GROUP = Group(
     "locks",
     "Locks",
-    "Workers want one lock again and again. A hand-over is the time from when the holder begins to give it back until the "
-    "next one has it; it has a round trip in it at least, which is the floor. Commands are those of a turn.",
+    "Workers want one lock again and again. A hand-over is the time from when the holder begins to give it back until "
+    "the next one has it; it has a round trip in it at least, which is the floor. Commands are those of a turn.",
     _tables,
 )

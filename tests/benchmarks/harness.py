@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -124,7 +124,7 @@ async def open_all(
 
 
 @contextlib.contextmanager
-def noted(name: str, trouble: dict[str, str]) -> Iterator[None]:
+def noted(name: str, trouble: dict[str, str]) -> Generator[None]:
     """Note an error of a peer in `trouble` instead of raising it; those of ours are raised."""
     try:
         yield

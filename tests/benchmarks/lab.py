@@ -61,13 +61,6 @@ class Lab:
     short: bool = False
     loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 
-    @property
-    def tcp_url(self) -> str:
-        """The server's address on the loopback interface, for those that know no unix sockets."""
-        if self.server.tcp_url is None:
-            raise LookupError("the server of a run listens on a port too")
-        return self.server.tcp_url
-
     def of(self, full: T, short: T) -> T:
         """Choose a number by the length of the run."""
         return short if self.short else full

@@ -118,7 +118,7 @@ def _opening(read: Read, members: list[str]) -> Callable[[], contextlib.Abstract
 GROUP = Group(
     "leaderboards",
     "Leaderboards",
-    "Reading from a large board with ties, in synchronous code, against the package leaderboard. Round trips are counted "
-    "by the server, as reads from sockets.",
+    "Reading from a large board with ties, in synchronous code, against the package leaderboard. Round trips are "
+    "counted by the server, as reads from sockets.",
     _tables,
 )

@@ -60,10 +60,10 @@ def absent(package: str, environment: str = "") -> str:
 def version(package: str, environment: str = "") -> str:
     """Give a package's version in an environment, empty where it is not installed."""
     if environment:
-        words = [python(environment), "-c", "import sys, importlib.metadata as m; print(m.version(sys.argv[1]))", package]
-        if not words[0]:
-            return ""
-        return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+        tell = "import sys, importlib.metadata as m; print(m.version(sys.argv[1]))"
+        where = python(environment)
+        words = [where, "-c", tell, package]
+        return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip() if where else ""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -73,10 +73,12 @@ def version(package: str, environment: str = "") -> str:
 def versions() -> dict[str, str]:
     """Give the versions of all peers, those in environments of their own with the redis-py that they have there."""
     found = {name: version(name) or absent(name) for name in _named(FOLDER / "requirements.in")}
+    for ours in ("hiredis", "redis"):
+        del found[ours]
     for wanted in sorted((FOLDER / "peers").glob("*.in")):
         environment = wanted.stem
         beside = version("redis", environment)
-        for name in _named(wanted):
+        for name in set(_named(wanted)) - {"hiredis"}:
             own = version(name, environment)
             found[name] = f"{own} on redis-py {beside}" if own else absent(name, environment)
     return dict(sorted(found.items(), key=lambda one: one[0].lower()))
@@ -109,4 +111,5 @@ def said(process: subprocess.Popen[str], seconds: float) -> float:
     try:
         return float(out.split()[-1])
     except (IndexError, ValueError):
-        raise RuntimeError(([line for line in errors.splitlines() if re.search("[a-z]", line)] or ["it said nothing"])[-1].strip(" |")) from None
+        lines = [line.strip(" |") for line in errors.splitlines() if re.search("[a-z]", line)]
+        raise RuntimeError(lines[-1] if lines else "it said nothing") from None

@@ -91,13 +91,13 @@ def _tables(lab: Lab) -> Iterator[Table]:
     count = lab.of(2000, 100)
     trouble = {one.name: why for one in LIBRARIES if (why := peers.absent(one.package, one.environment))}
     seen: dict[str, Seen] = {}
-    with redis.Redis.from_url(lab.tcp_url) as client:
+    with redis.Redis.from_url(lab.server.tcp_url) as client:
         for _ in range(lab.of(5, 1)):
             for library in LIBRARIES:
                 if library.name not in trouble:
                     own = seen.setdefault(library.name, Seen([], [], [], []))
                     with noted(library.name, trouble):
-                        _round(library, lab.tcp_url, client, count, own)
+                        _round(library, lab.server.tcp_url, client, count, own)
     # One that failed in any round has no row of the others.
     whole = {name: own for name, own in seen.items() if name not in trouble}
     bulk = {one.name for one in LIBRARIES if one.batch}
@@ -133,7 +133,7 @@ def _at_rest(lab: Lab) -> Table:
 
     async def main() -> None:
         jobs: Jobs[float] = Jobs("rest")
-        async with Driver.connect(lab.tcp_url) as worker, Driver.connect(lab.tcp_url) as producer:
+        async with Driver.connect(lab.server.tcp_url) as worker, Driver.connect(lab.server.tcp_url) as producer:
 
             async def handle(job: Job[float]) -> None:
                 late.append((time.perf_counter() - job.payload) * 1e6)
@@ -149,7 +149,7 @@ def _at_rest(lab: Lab) -> Table:
             await working
             working = asyncio.ensure_future(worker.work(jobs, handle, until=lambda: bool(idle)))
             await asyncio.sleep(1)
-            with redis.Redis.from_url(lab.tcp_url) as client:
+            with redis.Redis.from_url(lab.server.tcp_url) as client:
                 before = _commands(client)
                 await asyncio.sleep(idle_seconds)
                 idle.append((_commands(client) - before - 1) / idle_seconds)
@@ -171,8 +171,8 @@ def _at_rest(lab: Lab) -> Table:
 GROUP = Group(
     "queues",
     "Queues of jobs",
-    "Jobs do nothing. Each library puts them in a process of its own, and one worker process does them, from the first job "
-    "to the last, with up to 64 at a time where it can choose. Commands are those of a job, counted by the server, those "
-    "inside scripts too.",
+    "Jobs do nothing. Each library puts them in a process of its own, and one worker process does them, from the "
+    "first job to the last, with up to 64 at a time where it can choose. Commands are those of a job, counted by the "
+    "server, those inside scripts too.",
     _tables,
 )

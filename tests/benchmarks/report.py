@@ -6,18 +6,26 @@ The page and the charts are made of the JSON file alone, so that a test can comp
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.charts import chart, summary
-from tests.benchmarks.tables import Row, Spread, Table
+from tests.benchmarks.tables import Row, Spread, Table, number
 
 __all__ = ["Measured", "Results", "files", "text"]
 
 DATA = "benchmarks.json"
 PAGE = "benchmarks.md"
+_INTRODUCTION = (
+    "All comparisons, measured by `nox -s bench` in one run on a server of its own; it writes this page. Less is "
+    "better everywhere. Contenders take turns, and a ratio is the median of the ratios of the rounds: look at these, "
+    "as times are those of one machine at one moment. Where the round trip waits for another core, a slow client hides "
+    "in the waiting; so one caller and its server share a core where a table says so. A floor is the least code that "
+    "does the same; it stands first, and the others by their medians, whoever is ahead."
+)
 
 
 @dataclass(frozen=True)
@@ -50,15 +58,19 @@ class Results:
     def read(cls, text: str) -> Results:
         """Read what `written` gave."""
         whole: dict[str, Any] = json.loads(text)
-        groups = [
-            Measured(**{**group, "tables": [Table.read(table) for table in group["tables"]]})
-            for group in whole["groups"]
-        ]
-        return cls(**{**whole, "groups": groups})
+        whole["groups"] = [_group(one) for one in whole["groups"]]
+        return cls(**whole)
 
     def written(self) -> str:
         """Give it as JSON."""
-        return json.dumps(_rounded(asdict(self)), indent=1) + "\n"
+        indented = json.dumps(_rounded(asdict(self)), indent=1, ensure_ascii=False)
+        # What has nothing inside stands on one line, or there would be thousands.
+        return re.sub(r"\{[^{}\[\]]*\}", lambda flat: re.sub(r"\n *", " ", flat[0]), indented) + "\n"
+
+
+def _group(written: dict[str, Any]) -> Measured:
+    values: dict[str, Any] = {**written, "tables": [Table.read(table) for table in written["tables"]]}
+    return Measured(**values)
 
 
 def _rounded(value: Any) -> Any:
@@ -85,11 +97,7 @@ def page(results: Results) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "All comparisons, measured by `nox -s bench` in one run on a server of its own; it writes this page. Less is "
-        "better everywhere. Contenders take turns, and a ratio is the median of the ratios of the rounds: look at these, "
-        "as times are those of one machine at one moment. Where the round trip waits for another core, a slow client hides "
-        "in the waiting; so one caller and its server share a core where a table says so. A floor is the least code that "
-        "does the same; it stands first, and the others by their medians, whoever is ahead.",
+        _INTRODUCTION,
         "",
     ]
     if results.short:
@@ -108,8 +116,9 @@ def _section(table: Table) -> list[str]:
     counted = list(dict.fromkeys(name for row in table.rows for name in row.counted))
     floor = any(row.of_floor for row in table.rows)
     heads = ["", table.unit, "quartiles", *(["of the floor"] if floor else []), "of ours", *counted]
-    beside = [f"{table.rounds} rounds", *([table.where] if table.where else [])]
-    lines = [f"### {table.what[0].upper()}{table.what[1:]}", "", f"`{table.name}`, {', '.join(beside)}; of ours: of the row “{table.ours}”.", ""]
+    beside = [f"{table.rounds} samples", *([table.where] if table.where else [])]
+    title = f"{table.what[0].upper()}{table.what[1:]}"
+    lines = [f"### {title}", "", f"`{table.name}`, {', '.join(beside)}; of ours: of the row “{table.ours}”.", ""]
     lines += [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
     for row in ordered(table.rows):
         note = f" ({row.note})" if row.note and row.value else ""
@@ -119,7 +128,10 @@ def _section(table: Table) -> list[str]:
         else:
             cells += [number(row.value.median), f"{number(row.value.lower)} to {number(row.value.upper)}"]
             cells += [_times(row.of_floor)] if floor else []
-            cells += [_times(row.of_ours), *(number(row.counted[name]) if name in row.counted else "" for name in counted)]
+            cells += [
+                _times(row.of_ours),
+                *(number(row.counted[name]) if name in row.counted else "" for name in counted),
+            ]
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     return [*lines, ""]
 
@@ -133,11 +145,6 @@ def ordered(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=place)
 
 
-def number(value: float) -> str:
-    """Write a number with three digits, and whole where it has more."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
 def _times(ratio: Spread | None) -> str:
     return f"x{ratio.median:.2f}" if ratio else ""
 
@@ -146,7 +153,7 @@ def text(table: Table) -> str:
     """Give a table for the terminal."""
     width = max([24, *(len(row.subject) for row in table.rows)])
     lines = [
-        f"{table.name}: {table.what}; {table.where or 'not pinned'}, {table.rounds} rounds",
+        f"{table.name}: {table.what}; {table.where or 'not pinned'}, {table.rounds} samples",
         f"{'':{width}} {table.unit:>10} {'quartiles':>20} {'of floor':>9} {'of ours':>9}",
     ]
     for row in ordered(table.rows):

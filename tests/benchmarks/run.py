@@ -32,6 +32,7 @@ from tests.benchmarks import (
     bench_limits,
     bench_sync,
     caching,
+    counters,
     flags,
     hand_off,
     leaderboards,
@@ -57,6 +58,7 @@ GROUPS: Sequence[Group] = [
     queues.GROUP,
     sessions.GROUP,
     leaderboards.GROUP,
+    counters.GROUP,
     flags.GROUP,
 ]
 
@@ -130,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--short", action="store_true", help="few and short rounds: whether all works")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="a group; may be repeated")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="where to write, instead of docs/ or build/bench/")
-    parser.add_argument("--redraw", action="store_true", help="measure nothing: page and charts of docs/benchmarks.json")
+    parser.add_argument("--redraw", action="store_true", help="measure nothing: draw docs/benchmarks.json anew")
     parser.add_argument("--uvloop", action="store_true", help="run asyncio's cases on uvloop, if it is installed")
     parser.add_argument("--list", action="store_true", help="print the names of the groups")
     return parser

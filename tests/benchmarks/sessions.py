@@ -348,8 +348,9 @@ def _tables(lab: Lab) -> Iterator[Table]:
 GROUP = Group(
     "sessions",
     "Sessions",
-    "The same application is called as a server calls it, by a visitor who shows a cookie; one request reads or writes a "
-    "field of the session. The floor is the application without sessions. Then the same attacks on each: an id that the "
-    "attacker chose, a request that ends after the logout, and two requests at the same time that change a field each.",
+    "The same application is called as a server calls it, by a visitor who shows a cookie; one request reads or "
+    "writes a field of the session. The floor is the application without sessions. Then the same attacks on each: an "
+    "id that the attacker chose, a request that ends after the logout, and two requests at the same time that change "
+    "a field each.",
     _tables,
 )

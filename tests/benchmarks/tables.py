@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-__all__ = ["Kind", "Row", "Spread", "Table", "tabulate"]
+__all__ = ["Kind", "Row", "Spread", "Table", "number", "tabulate"]
 
 Kind: TypeAlias = Literal["floor", "ours", "peer"]
 
@@ -86,11 +86,13 @@ class Table:
         def spread(one: dict[str, float] | None) -> Spread | None:
             return None if one is None else Spread(**one)
 
-        rows = [
-            Row(**{name: spread(one) if name in {"value", "of_floor", "of_ours"} else one for name, one in row.items()})
-            for row in written["rows"]
-        ]
-        return cls(**{**written, "rows": rows})
+        rows: list[Row] = []
+        for row in written["rows"]:
+            spreads = {name: spread(row[name]) for name in ("value", "of_floor", "of_ours")}
+            values: dict[str, Any] = {**row, **spreads}
+            rows.append(Row(**values))
+        whole: dict[str, Any] = {**written, "rows": rows}
+        return cls(**whole)
 
 
 def tabulate(
@@ -144,6 +146,11 @@ def tabulate(
     rows += [Row(subject, kind(subject), note=why) for subject, why in gone.items() if subject not in taken]
     rounds = max((len(own) for own in taken.values()), default=0)
     return Table(name, what, unit, where, rounds, ours, rows)
+
+
+def number(value: float) -> str:
+    """Write a number with three digits, and whole where it has more."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _paired(own: Sequence[float], base: Sequence[float]) -> Spread | None:

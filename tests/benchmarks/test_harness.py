@@ -2,33 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
-import subprocess
 import sys
 from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import pytest
 
 from redis_patterns.testing import Server
-from tests.benchmarks import bench_async, workload
-from tests.benchmarks.harness import (
-    Case,
-    Contender,
-    Samples,
-    Settings,
-    Spread,
-    Work,
-    measure,
-    open_all,
-    schedule,
-    summarize,
-)
+from tests.benchmarks import bench_async, peers, workload
+from tests.benchmarks.harness import Contender, Samples, Settings, Work, measure, open_all, schedule
 from tests.benchmarks.machine import cores_for, pinned
-from tests.benchmarks.report import Result, table, write
-
-RUN = Path(__file__).with_name("run.py")
 
 
 class Clock:
@@ -52,52 +35,7 @@ class Clock:
         return work
 
     def measure(self, works: dict[str, Work], settings: Settings, tasks: int = 1) -> dict[str, Samples]:
-        return asyncio.run(measure(works, settings, tasks=tasks, wall=self, cpu=self))
-
-
-def command(running: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "REDIS_PATTERNS_SERVER": running.executable}
-    return subprocess.run(
-        [sys.executable, str(RUN), *arguments], capture_output=True, check=False, env=env, text=True, timeout=60
-    )
-
-
-# Arithmetic
-
-
-def test_a_spread_is_median_least_and_quartiles() -> None:
-    """The middle of the samples, the least of them, and where a quarter and three quarters lie."""
-    assert Spread.of([5.0, 1.0, 4.0, 2.0, 3.0]) == Spread(median=3.0, least=1.0, lower=2.0, upper=4.0)
-
-
-def test_one_sample_is_all_of_its_spread() -> None:
-    """A single round has no quartiles, and is no error."""
-    assert Spread.of([7.0]) == Spread(7.0, 7.0, 7.0, 7.0)
-
-
-def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
-    """Rounds are compared one by one: the quotient of the medians would be 1 here."""
-    samples = {"floor": Samples([1.0, 10.0, 4.0], [1.0] * 3), "other": Samples([2.0, 30.0, 4.0], [3.0] * 3)}
-    floor, other = summarize(samples, "floor")
-    assert floor.ratio == Spread(1.0, 1.0, 1.0, 1.0)
-    assert other.ratio == Spread(median=2.0, least=1.0, lower=1.5, upper=2.5)
-    assert other.cpu_ratio is not None
-    assert other.cpu_ratio.median == 3.0
-    assert other.per_second == 250_000
-
-
-def test_without_the_floor_there_are_no_ratios() -> None:
-    """A contender has its own times where the floor could not be measured."""
-    (row,) = summarize({"other": Samples([2.0], [1.0])}, "floor")
-    assert row.wall is not None
-    assert row.ratio is None
-
-
-def test_a_floor_too_short_for_the_clock_gives_no_ratio() -> None:
-    """Nothing is divided by a time of zero."""
-    samples = {"floor": Samples([0.0], [0.0]), "other": Samples([2.0], [1.0])}
-    floor, other = summarize(samples, "floor")
-    assert (floor.per_second, floor.ratio, other.ratio) == (0.0, None, None)
+        return asyncio.run(measure(works, settings, {}, tasks=tasks, wall=self, cpu=self))
 
 
 # Interleaving
@@ -175,20 +113,48 @@ def test_only_those_present_are_opened_and_all_are_closed() -> None:
 
     contenders = [Contender("here", opening), Contender("gone", opening, absent="not installed")]
 
+    trouble: dict[str, str] = {}
+
     async def names() -> list[str]:
         async with contextlib.AsyncExitStack() as stack:
-            return list(await open_all(contenders, stack))
+            return list(await open_all(contenders, stack, trouble))
 
     assert asyncio.run(names()) == ["here"]
     assert log == ["opened", "closed"]
-    _, gone = summarize({"here": Samples([1.0], [1.0])}, "here", contenders)
-    assert (gone.wall, gone.absent) == (None, "not installed")
+    assert trouble == {"gone": "not installed"}
+
+
+def test_a_peer_that_fails_is_absent_and_the_others_are_measured() -> None:
+    """One that cannot be opened, or cannot do its work, has its error for a reason; an error of ours is raised."""
+
+    async def broken(_: int) -> None:
+        raise ConnectionError("too many")
+
+    @contextlib.asynccontextmanager
+    async def closed() -> AsyncGenerator[Work]:
+        raise OSError("no way in")
+        yield broken
+
+    async def opened(name: str) -> dict[str, str]:
+        trouble: dict[str, str] = {}
+        async with contextlib.AsyncExitStack() as stack:
+            await open_all([Contender(name, closed)], stack, trouble)
+        return trouble
+
+    assert asyncio.run(opened("peer")) == {"peer": "OSError: no way in"}
+    with pytest.raises(OSError, match="no way in"):
+        asyncio.run(opened("ours, sync"))
+    trouble: dict[str, str] = {}
+    works = {"peer": broken, "ours": Clock().work("ours", 0.1)}
+    samples = asyncio.run(measure(works, Settings(rounds=1, least=1, slice_seconds=0.0), trouble))
+    assert list(samples) == ["ours"]
+    assert trouble == {"peer": "ConnectionError: too many"}
 
 
 def test_a_peer_that_is_not_installed_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without coredis its rows are still there, and say so."""
-    assert workload.optional("no_such_package_anywhere") is None
-    monkeypatch.setattr(workload, "optional", lambda _: None)
+    assert peers.optional("no_such_package_anywhere") is None
+    monkeypatch.setattr(peers, "version", lambda *_: "")
     for case in [*bench_async.asyncio_cases("/nowhere"), *bench_async.trio_cases("/nowhere")]:
         assert {row.name: row.absent for row in case.contenders}["coredis"] == "not installed"
 
@@ -232,57 +198,3 @@ def test_pinning_ends_with_the_block(redis_server: Server) -> None:
     assert [os.sched_getaffinity(pid) for pid in (0, redis_server.pid)] == before
     with pinned(redis_server.pid, "free") as said:
         assert said == "not pinned"
-
-
-# Reports
-
-
-def test_a_result_is_told_as_a_table_and_as_json(tmp_path: Path) -> None:
-    """Both have each contender's numbers, and name the absent ones with the reason."""
-    contenders = [Contender("floor", None), Contender("other", None), Contender("gone", None, "not installed")]
-    samples = {"floor": Samples([10.0, 20.0], [1.0, 1.0]), "other": Samples([20.0, 40.0], [3.0, 3.0])}
-    case = Case("name", "one thing", "floor", contenders)
-    result = Result(case, "same core (1)", summarize(samples, "floor", contenders), samples)
-    lines = table(result).splitlines()
-    assert lines[0] == "name: one thing; same core (1), 2 rounds"
-    assert lines[3].split()[:5] == ["other", "33,333", "30.00", "x2.00", "x3.00"]
-    assert lines[4].split(maxsplit=1) == ["gone", "absent: not installed"]
-    write(tmp_path / "result.json", {"python": "any"}, Settings(), [result])
-    written = json.loads((tmp_path / "result.json").read_text())
-    assert written["about"] == {"python": "any"}
-    floor, other, gone = written["cases"][0]["contenders"]
-    assert (floor["name"], other["ratio"]["median"], other["samples"]["wall"]) == ("floor", 2.0, [20.0, 40.0])
-    assert gone == {"name": "gone", "absent": "not installed"}
-
-
-# The command line
-
-
-def test_a_quick_run_measures_and_ends(redis_server: Server, tmp_path: Path) -> None:
-    """One case, with a server of its own: a table on the terminal, and a file with versions and samples."""
-    file = tmp_path / "result.json"
-    done = command(redis_server, "--quick", "--rounds", "2", "--only", "sync-get", "--json", str(file))
-    assert done.returncode == 0, done.stderr
-    assert "sync-get: one GET" in done.stdout
-    written = json.loads(file.read_text())
-    assert {"python", "redis-py", "hiredis", "server", "machine", "date"} <= set(written["about"])
-    (case,) = written["cases"]
-    assert case["floor"] == case["contenders"][0]["name"]
-    assert all(len(contender["samples"]["wall"]) == 2 for contender in case["contenders"])
-
-
-def test_a_case_that_does_not_exist_is_refused(redis_server: Server) -> None:
-    """The name is told, and where to find the right ones."""
-    done = command(redis_server, "--only", "nothing")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "nothing" in done.stderr
-    assert "--list" in done.stderr
-
-
-def test_the_cases_can_be_listed(redis_server: Server) -> None:
-    """Each name once, and nothing is measured."""
-    done = command(redis_server, "--list")
-    names = done.stdout.split()
-    assert done.returncode == 0, done.stderr
-    assert len(set(names)) == len(names)
-    assert {"sync-get", "asyncio-get-1", "trio-batch"} <= set(names)
