@@ -69,9 +69,10 @@ def pinned(server_pid: int, place: str) -> Generator[str]:
 
 def about(server: str, loop: str) -> dict[str, str]:
     """Tell what a result belongs to: when, where, and which versions."""
+    release, _, _ = platform.release().partition("-")  # what follows is a distributor's own
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {release}",
         "server": server,
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "asyncio's loop": loop,
