@@ -21,12 +21,13 @@ T = TypeVar("T")
 @contextlib.contextmanager
 def connected(arguments: argparse.Namespace) -> Generator[Driver]:
     """Connect to the server of ``--url``, of REDIS_URL, or on this machine; to all of a cluster, given a node of it."""
+    # Somebody waits for an answer: that nobody is there is one, at once.
     url = arguments.url or os.environ.get("REDIS_URL") or "redis://localhost"
     with contextlib.ExitStack() as stack:
-        driver = stack.enter_context(Driver.connect(url))
+        driver = stack.enter_context(Driver.connect(url, retry_for=0))
         told = info(driver, "server")
         if told is not None and "cluster" in (told.get("redis_mode"), told.get("server_mode")):
-            driver = stack.enter_context(Driver.connect(url, cluster=True))
+            driver = stack.enter_context(Driver.connect(url, retry_for=0, cluster=True))
         yield driver
 
 
