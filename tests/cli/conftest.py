@@ -36,7 +36,7 @@ class Terminal(io.StringIO):
 @pytest.fixture(scope="session")
 def own_server() -> Iterator[Server]:
     """Give a running server that is emptied before each test."""
-    with server() as running:
+    with server(tcp=True) as running:
         yield running
 
 

@@ -68,7 +68,7 @@ def _show(found: Survey, *, names: bool, color: bool) -> None:
         for tally, row in group:
             print(painted(row, "wrong" if color and tally.problems else ""))
     if names and found.offences:
-        print("\n" + "\n".join(columns([(one.problem, escaped(one.key)) for one in found.offences])))
+        print("\n" + "\n".join(columns(sorted((one.problem, escaped(one.key)) for one in found.offences))))
     if not found.whole:
         print("\nnot all keys were looked at: give a greater --limit, or 0 for all")
     if found.wrong:
@@ -83,5 +83,5 @@ def _pattern(tally: Tally) -> str | None:
 def _row(tally: Tally) -> list[str]:
     label = "-" if tally.kind is None else tally.kind.label
     types = ", ".join(sorted(tally.types))
-    wrong = ", ".join(f"{count} {problem}" for problem, count in tally.problems.items())
+    wrong = ", ".join(f"{tally.problems[problem]} {problem}" for problem in sorted(tally.problems))
     return [label, str(tally.keys), types, size(tally.memory), wrong]
