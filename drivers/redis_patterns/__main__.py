@@ -57,8 +57,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     server, naming, asking = _server(), _naming(), _asking()
-    _add_tour(commands)
-    _add_worker(commands, server)
+
+    tour = commands.add_parser(
+        "tour",
+        help="see the patterns work",
+        description="Run each pattern, and show the commands it becomes, its result and its round trips. "
+        "All keys are the tour's own, and deleted at the end.",
+    )
+    tour.add_argument("--url", help="the server to use, such as redis://localhost; by default a private one is started")
+    tour.add_argument("--driver", choices=("sync", "asyncio", "trio"), default="sync", help="by default sync")
+    _ask_color(tour)
+
+    worker = commands.add_parser(
+        "worker",
+        parents=[server],
+        help="do jobs",
+        description="Do jobs until SIGTERM or SIGINT comes; what has begun may finish, or is given back after a while.",
+    )
+    _ask_worker(worker)
 
     commands.add_parser(
         "ping",
@@ -150,21 +166,15 @@ def _asking() -> argparse.ArgumentParser:
 def _showing() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("--json", action="store_true", help="for programs: one JSON object")
-    _add_color(options)
+    _ask_color(options)
     return options
 
 
-def _add_color(parser: argparse.ArgumentParser) -> None:
+def _ask_color(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="by default auto")
 
 
-def _add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser], server: argparse.ArgumentParser) -> None:
-    worker = commands.add_parser(
-        "worker",
-        parents=[server],
-        help="do jobs",
-        description="Do jobs until SIGTERM or SIGINT comes; what has begun may finish, or is given back after a while.",
-    )
+def _ask_worker(worker: argparse.ArgumentParser) -> None:
     worker.add_argument(
         "targets",
         metavar="MODULE:NAME",
@@ -178,18 +188,6 @@ def _add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser], s
     )
     worker.add_argument("--processes", type=int, default=1, help="how many, by default 1")
     worker.add_argument("--parent", type=int, help=argparse.SUPPRESS)
-
-
-def _add_tour(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    tour = commands.add_parser(
-        "tour",
-        help="see the patterns work",
-        description="Run each pattern, and show the commands it becomes, its result and its round trips. "
-        "All keys are the tour's own, and deleted at the end.",
-    )
-    tour.add_argument("--url", help="the server to use, such as redis://localhost; by default a private one is started")
-    tour.add_argument("--driver", choices=("sync", "asyncio", "trio"), default="sync", help="by default sync")
-    _add_color(tour)
 
 
 def _version() -> str:

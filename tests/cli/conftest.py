@@ -60,8 +60,7 @@ def command_line(
         try:
             code = main(words)
         except SystemExit as ended:  # as argparse does
-            assert isinstance(ended.code, int)
-            code = ended.code
+            code = ended.code if isinstance(ended.code, int) else -1
         said = capsys.readouterr()
         return Done(code, said.out, said.err)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -217,6 +217,7 @@ ROWS = {
 def test_what_there_is_to_tell(
     command_line: CommandLine,
     redis: Driver,
+    *,
     words: list[str],
     setup: Setup,
     expected: dict[str, Any],
@@ -266,7 +267,9 @@ def test_times_for_people(command_line: CommandLine, redis: Driver) -> None:
     assert re.search(r"^  [0-9a-f]{16}  20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ  9\.\d+ s  \d{16}       1$", out, re.MULTILINE)
     redis.run(Semaphore("gpu", limit=2).acquire())
     assert re.search(
-        r"^  [0-9a-f]{16}  -      9\.\d+ s      0       1$", command_line("inspect", "semaphore", "gpu").out, re.M
+        r"^  [0-9a-f]{16}  -      9\.\d+ s      0       1$",
+        command_line("inspect", "semaphore", "gpu").out,
+        re.MULTILINE,
     )
 
 
@@ -286,9 +289,9 @@ def test_what_is_never_shown(command_line: CommandLine, redis: Driver) -> None:
         batch(
             Lock("a").acquire(secret),
             FairLock("a").acquire(secret),
-            FifoQueue("q").put(secret),
-            FifoQueue("q").fail(secret, "why"),
-            Jobs("mails").enqueue(secret, id="one"),
+            FifoQueue[str]("q").put(secret),
+            FifoQueue[str]("q").fail(secret, "why"),
+            Jobs[str]("mails").enqueue(secret, id="one"),
         )
     )
     redis.run(Cache[str]("users", ttl=60).set("1", secret))
@@ -348,7 +351,7 @@ class Sleeps:
         self.seconds.append(seconds)
         if len(self.seconds) == self.count:
             raise KeyboardInterrupt
-        self.redis.run(FifoQueue("q").put(1))
+        self.redis.run(FifoQueue[int]("q").put(1))
 
 
 def test_watching(command_line: CommandLine, redis: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +370,7 @@ def test_watching_in_place(
     """On a terminal it is painted over what was there; in a pipe it is not."""
     arguments = _parser().parse_args(["inspect", "queue", "q", "--watch", "1", "--color", "never"])
     for terminal in (False, True):
-        monkeypatch.setattr("sys.stdout.isatty", lambda at=terminal: at)
+        monkeypatch.setattr("sys.stdout.isatty", functools.partial(bool, terminal))
         with pytest.raises(KeyboardInterrupt):
             inspect.run(arguments, sleep=Sleeps(redis, 2))
         assert capsys.readouterr().out.count("\x1b[H\x1b[Jqueue q\nitems  ") == (2 if terminal else 0)
@@ -377,7 +380,7 @@ def test_watching_a_server_that_goes_away(capsys: pytest.CaptureFixture[str]) ->
     """Trouble with the connection is said, and does not end it."""
     with server() as running:
         words = ["inspect", "lock", "a", "--watch", "1", "--json", "--url", running.url]
-        rounds = iter([running.kill, running.restart, lambda: None])
+        rounds: Iterator[Callable[[], None]] = iter([running.kill, running.restart, lambda: None])
 
         def sleep(_: float) -> None:
             step = next(rounds, None)

@@ -50,7 +50,14 @@ def test_pausing(command_line: CommandLine, redis: Driver) -> None:
     ],
 )
 def test_redriving(
-    command_line: CommandLine, redis: Driver, dead: list[str], words: list[str], code: int, said: str, after: list[int]
+    command_line: CommandLine,
+    redis: Driver,
+    dead: list[str],
+    *,
+    words: list[str],
+    code: int,
+    said: str,
+    after: list[int],
 ) -> None:
     """Dead jobs are tried again, all or some; one that is not there makes the exit code 1."""
     done = command_line("jobs", "mails", "redrive", *words)
@@ -74,6 +81,7 @@ def test_purging(
     command_line: CommandLine,
     redis: Driver,
     dead: list[str],
+    *,
     words: list[str],
     typed: str | None,
     code: int,

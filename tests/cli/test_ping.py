@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from redis_patterns import Command, CommandFailed, Reply
 from redis_patterns._commands import ping
 from redis_patterns.sync import Driver
-from redis_patterns.testing import Server, cluster, server
+from redis_patterns.testing import Server, cluster, sentinels, server
 from tests.cli.conftest import CommandLine
 from tests.drivers.plans import once, sets
 
@@ -147,6 +147,13 @@ def test_a_cluster_and_what_it_keeps(command_line: CommandLine) -> None:
     assert (told["mode"], told["append_only"], told["warnings"], told["ok"]) == ("cluster", True, [], True)
 
 
+def test_sentinels(command_line: CommandLine) -> None:
+    """Where Sentinels are given, it is the primary that they know."""
+    with sentinels() as running:
+        told = json.loads(command_line("ping", "--json", "--url", running.url).out)
+    assert (told["role"], told["ok"]) == ("primary", True)
+
+
 class Answers:
     """A server of which only the answers to INFO are its own.
 
@@ -158,7 +165,10 @@ class Answers:
         self.info = "\r\n".join(lines).encode()
 
     def ask(
-        self, commands: Sequence[Command], blocks_for: float | None, within: float | None = None
+        self,
+        commands: Sequence[Command],
+        blocks_for: float | None,  # noqa: ARG002  a transport's
+        within: float | None = None,  # noqa: ARG002  the same
     ) -> Sequence[Reply]:
         (command,) = commands
         match command.args[0]:
@@ -193,7 +203,7 @@ def test_other_servers(
     """Servers that are called otherwise are, an old one fails, and a policy that evicts is worth a warning."""
 
     @contextlib.contextmanager
-    def connected(_: Any) -> Iterator[Driver]:
+    def connected(_: Any) -> Generator[Driver]:
         yield Driver.over(Answers(*lines))
 
     monkeypatch.setattr(ping, "connected", connected)

@@ -165,7 +165,8 @@ class Watcher:
         return self._look
 
     def _look(self, _: Outcome) -> None:
-        for name in self.server.keys():
+        names = self.server.keys()
+        for name in names:
             found = known(name.encode())
             assert found is not None, f"{name} is in no row of the table"
             type_, left = self.server.run(reads("TYPE", name)), self.server.run(reads("PTTL", name))
