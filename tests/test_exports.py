@@ -53,10 +53,12 @@ def test_a_module_says_what_it_offers(name: str) -> None:
     [
         lambda: redis_patterns.Cache[int]("x", ttl=1),
         lambda: redis_patterns.WriteBehind[int]("x", ttl=1),
+        lambda: redis_patterns.Once[int]("x"),
         lambda: redis_patterns.FifoQueue[int]("x"),
         lambda: redis_patterns.PriorityQueue[int]("x"),
         lambda: redis_patterns.DelayedQueue[int]("x"),
         lambda: redis_patterns.Compressed[int](redis_patterns.Json()),
+        lambda: redis_patterns.MemberData[int](redis_patterns.Leaderboard("x")),
     ],
 )
 def test_a_pattern_of_a_type_can_be_built(make: Callable[[], Any]) -> None:

@@ -4,33 +4,47 @@ Users import these names from `redis_patterns`.
 """
 
 from redis_patterns_core.all_of import AllOf
+from redis_patterns_core.bucketed_counters import BucketedCounter, Series
 from redis_patterns_core.buckets import GCRA, LeakyBucket, TokenBucket
 from redis_patterns_core.cache import Cache, Loader
 from redis_patterns_core.cache_entries import MISS, CacheEvent, Miss
 from redis_patterns_core.codec import Bytes, Codec, Compressed, Json, SignedPickle, Text
 from redis_patterns_core.cookies import Cookie
+from redis_patterns_core.counters import Counter, ShardedCounter
 from redis_patterns_core.decisions import Decision, Taken
 from redis_patterns_core.errors import (
+    BoardRefused,
     CommandFailed,
     ConfigurationError,
     DeadlineExceeded,
     DecodeError,
     DriverClosed,
     EncodeError,
+    FlagConflict,
+    IdReused,
     JobFailed,
     LockLost,
     LockNotAcquired,
     LoginRevoked,
+    NotCounted,
     OutcomeUnknown,
     PatternsError,
     QueueFull,
     RateLimited,
     SessionChanged,
     SessionGone,
+    StillRunning,
     TooManySessions,
     Unreachable,
+    Unsettled,
     WritesPending,
 )
+from redis_patterns_core.flag import Flag, FlagRule
+from redis_patterns_core.flag_client import FlagClient, FlagEvent
+from redis_patterns_core.flag_conditions import Condition
+from redis_patterns_core.flag_evaluation import Evaluation, FlagContext, FlagSnapshot
+from redis_patterns_core.flag_records import FlagChange
+from redis_patterns_core.flags import Flags
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within, flow
 from redis_patterns_core.guarded import Guarded
 from redis_patterns_core.http import (
@@ -56,11 +70,14 @@ from redis_patterns_core.job_records import (
 )
 from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.keys import escape_glob
-from redis_patterns_core.leaderboards import Entry, Leaderboard
+from redis_patterns_core.leaderboards import Leaderboard
 from redis_patterns_core.leases import Held, Holder, Leasable, Lease, Occupancy, new_token
 from redis_patterns_core.locks import Lock
+from redis_patterns_core.member_data import MemberData
 from redis_patterns_core.multi_locks import MultiLock
+from redis_patterns_core.once import Claim, ClaimState, Once
 from redis_patterns_core.ordered_queues import DelayedQueue, PriorityQueue
+from redis_patterns_core.periods import DAY, HOUR, MINUTE, MONTH, WEEK, Calendar, Every, Period
 from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script, batch
 from redis_patterns_core.queued_locks import FairLock, ReadLock, ReadWriteLock, ReentrantLock, WriteLock
 from redis_patterns_core.queues import EMPTY, Empty, FailedItem, FifoQueue, Queue
@@ -70,7 +87,9 @@ from redis_patterns_core.retry import Backoff
 from redis_patterns_core.semaphores import Semaphore
 from redis_patterns_core.sessions import SUPERSEDED, Device, Session, Sessions, Superseded
 from redis_patterns_core.slots import ConcurrencyLimit, Slot
+from redis_patterns_core.standings import Entry, Page, ScoreChange
 from redis_patterns_core.tracing import Instrument, Outcome, Subject
+from redis_patterns_core.uniques import ExactUniques, UniqueCounter, Uniques
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.web_sessions import WebSession
 from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
@@ -78,28 +97,40 @@ from redis_patterns_core.work import AnyWork, BatchWork, Middleware, OnWork, Wor
 from redis_patterns_core.write_behind import Write, WriteBehind
 
 __all__ = [
+    "DAY",
     "EMPTY",
     "GCRA",
+    "HOUR",
+    "MINUTE",
     "MISS",
+    "MONTH",
     "SUPERSEDED",
+    "WEEK",
     "AllOf",
     "Alongside",
     "AnyWork",
     "Argument",
     "Backoff",
     "BatchWork",
+    "BoardRefused",
+    "BucketedCounter",
     "Bytes",
     "Cache",
     "CacheEvent",
+    "Calendar",
     "Call",
+    "Claim",
+    "ClaimState",
     "ClientAddress",
     "Codec",
     "Command",
     "CommandFailed",
     "Compressed",
     "ConcurrencyLimit",
+    "Condition",
     "ConfigurationError",
     "Cookie",
+    "Counter",
     "Counts",
     "DeadlineExceeded",
     "Decision",
@@ -115,16 +146,29 @@ __all__ = [
     "Enqueued",
     "Entry",
     "ErrorReply",
+    "Evaluation",
+    "Every",
+    "ExactUniques",
     "FailedItem",
     "FairLock",
     "FifoQueue",
     "FixedWindow",
+    "Flag",
+    "FlagChange",
+    "FlagClient",
+    "FlagConflict",
+    "FlagContext",
+    "FlagEvent",
+    "FlagRule",
+    "FlagSnapshot",
+    "Flags",
     "Flow",
     "GiveUp",
     "Guarded",
     "HeaderKey",
     "Held",
     "Holder",
+    "IdReused",
     "Instrument",
     "Job",
     "JobFailed",
@@ -143,15 +187,20 @@ __all__ = [
     "LockLost",
     "LockNotAcquired",
     "LoginRevoked",
+    "MemberData",
     "Middleware",
     "Miss",
     "MultiLock",
+    "NotCounted",
     "Now",
     "Occupancy",
     "OnWork",
+    "Once",
     "Outcome",
     "OutcomeUnknown",
+    "Page",
     "PatternsError",
+    "Period",
     "Plan",
     "PriorityQueue",
     "Queue",
@@ -166,13 +215,16 @@ __all__ = [
     "Request",
     "RetryLater",
     "Rule",
+    "ScoreChange",
     "Script",
     "Semaphore",
+    "Series",
     "Session",
     "SessionChanged",
     "SessionGone",
     "Sessions",
     "Settlement",
+    "ShardedCounter",
     "Shared",
     "SignedPickle",
     "Sleep",
@@ -182,6 +234,7 @@ __all__ = [
     "Spawn",
     "Step",
     "Steps",
+    "StillRunning",
     "Subject",
     "Superseded",
     "Taken",
@@ -189,7 +242,10 @@ __all__ = [
     "Text",
     "TokenBucket",
     "TooManySessions",
+    "UniqueCounter",
+    "Uniques",
     "Unreachable",
+    "Unsettled",
     "WebSession",
     "Within",
     "Work",

@@ -81,7 +81,7 @@ class Topology:
         self._owners: list[Node | None] = [None] * _SLOTS
         for first, last, node in ranges:
             self._owners[first : last + 1] = [node] * (last + 1 - first)
-        self.stale = False
+        self.stale: bool = False
         """Whether a node has said that something is elsewhere now, or could not be reached."""
 
     @classmethod

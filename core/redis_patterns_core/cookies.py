@@ -71,7 +71,7 @@ class Cookie:
         """Find its value in a request's Cookie header; ``None`` where it is not there.
 
         Parameters:
-            header: the header's value; several joined by ``; ``, never by commas, which other cookies may have in them.
+            header: the header's value; several joined by semicolons, never by commas, which cookies may have in them.
         """
         name = self.full_name
         for part in (header or "").split(";"):

@@ -6,14 +6,20 @@
     ├── DecodeError (ValueError)            stored bytes, or a reply, that cannot be read
     ├── LockNotAcquired (TimeoutError)      the lock was not free within the wait
     ├── LockLost (RuntimeError)             the lock ran out, or somebody took it, while it was held
+    ├── StillRunning (TimeoutError)         somebody else is doing it, and was not done within the wait
+    ├── Unsettled (RuntimeError)            it was begun, and nobody knows whether it was done
+    ├── IdReused (ValueError)               the id was used before, for something else
     ├── RateLimited (RuntimeError)          a limit refused, and its decision says for how long
     ├── WritesPending (RuntimeError)        too many writes wait to be saved, and nothing was written
     ├── QueueFull (RuntimeError)            a queue has as many items as are allowed
     ├── JobFailed (RuntimeError)            a job whose result was asked for is dead
+    ├── NotCounted (ValueError)             too old to be counted, too far ahead, or there is no room; nothing was
+    ├── BoardRefused (RuntimeError)         a leaderboard could not take a write, and nothing was written
     ├── SessionGone (LookupError)           the session has ended
     ├── SessionChanged (RuntimeError)       somebody has changed the session since it was read
     ├── TooManySessions (RuntimeError)      the user has as many sessions as are allowed
     ├── LoginRevoked (PermissionError)      all sessions of the user were ended while the login was under way
+    ├── FlagConflict (RuntimeError)         a flag has another version than its writer has seen
     ├── DeadlineExceeded (TimeoutError)     a flow was not over within its time
     ├── DriverClosed (RuntimeError)         the driver was closed before this was run
     ├── CommandFailed                       Redis answered with an error
@@ -26,30 +32,36 @@ again by itself. No message carries a password, a token or a stored value.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from redis_patterns_core.decisions import Decision
 
 __all__ = [
+    "BoardRefused",
     "CommandFailed",
     "ConfigurationError",
     "DeadlineExceeded",
     "DecodeError",
     "DriverClosed",
     "EncodeError",
+    "FlagConflict",
+    "IdReused",
     "JobFailed",
     "LockLost",
     "LockNotAcquired",
     "LoginRevoked",
+    "NotCounted",
     "OutcomeUnknown",
     "PatternsError",
     "QueueFull",
     "RateLimited",
     "SessionChanged",
     "SessionGone",
+    "StillRunning",
     "TooManySessions",
     "Unreachable",
+    "Unsettled",
     "WritesPending",
 ]
 
@@ -76,6 +88,18 @@ class LockNotAcquired(PatternsError, TimeoutError):
 
 class LockLost(PatternsError, RuntimeError):
     """The lock ran out, or was taken over, while the caller believed to hold it."""
+
+
+class StillRunning(PatternsError, TimeoutError):
+    """Somebody else is doing it, and was not done within the wait: ask again later."""
+
+
+class Unsettled(PatternsError, RuntimeError):
+    """It was begun by somebody who has died since, or could not tell: nobody knows whether it was done."""
+
+
+class IdReused(PatternsError, ValueError):
+    """The id was used before, for something else: whoever made it has made a mistake."""
 
 
 class RateLimited(PatternsError, RuntimeError):
@@ -120,6 +144,28 @@ class JobFailed(PatternsError, RuntimeError):
         return f"the job {self.id!r} is dead: {self.error}"
 
 
+class NotCounted(PatternsError, ValueError):
+    """Something was to be counted, and nothing was.
+
+    Parameters:
+        reason: ``old``, its time is no longer kept; ``ahead``, its time is too far ahead of the server's clock;
+            ``full``, a set has as many members as are allowed.
+        message: the same in words.
+    """
+
+    def __init__(self, reason: Literal["old", "ahead", "full"], message: str) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class BoardRefused(PatternsError, RuntimeError):
+    """A leaderboard could not take a write, for the reason that the message gives; nothing was written."""
+
+
 class SessionGone(PatternsError, LookupError):
     """The session has ended: by a logout, by its time, or because its user's sessions were ended.
 
@@ -145,6 +191,25 @@ class TooManySessions(PatternsError, RuntimeError):
 
 class LoginRevoked(PatternsError, PermissionError):
     """All sessions of the user were ended while the login was under way, and none was created."""
+
+
+class FlagConflict(PatternsError, RuntimeError):
+    """A flag has another version than its writer has seen; nothing was written.
+
+    Parameters:
+        name: of the flag.
+        version: that it has; 0 where there never was one.
+    """
+
+    def __init__(self, name: str, version: int) -> None:
+        super().__init__(name, version)
+        self.name = name
+        self.version = version
+
+    def __str__(self) -> str:
+        if not self.version:
+            return f"there is no flag {self.name!r}"
+        return f"the flag {self.name!r} has version {self.version}, or was deleted by it; nothing was written"
 
 
 class DeadlineExceeded(PatternsError, TimeoutError):

@@ -66,10 +66,10 @@ class Guarded(Limiter):
             raise ConfigurationError(f"limiter must be a limit or an AllOf, not {type(limiter).__name__}")
         if when_away not in {"raise", "open", "closed", "local"}:
             raise ConfigurationError(f"when_away must be raise, open, closed or local, not {when_away!r}")
-        self.limiter = limiter
+        self.limiter: Limiter = limiter
         self.when_away = when_away
-        self.remember = remember
-        self.most = validate.integer("most", most, least=1)
+        self.remember: bool = remember
+        self.most: int = validate.integer("most", most, least=1)
         self._within = validate.milliseconds("within", within) / 1000
         self._pause = validate.milliseconds("pause", pause) / 1000
         self._asks_at = -math.inf

@@ -131,8 +131,15 @@ KINDS: tuple[KeyKind, ...] = (
     KeyKind("Leaderboard", "leaderboard", "*", "zset", "either", form="[a-z0-9]+:.+"),
     KeyKind("Counter, ShardedCounter", "counter", "", "string", "either"),
     KeyKind("Counter, ShardedCounter", "counter", "shard", "string", "never"),
-    KeyKind("Counter, ShardedCounter", "counter", "*increment:*", "string", "always", form="(shard:)?increment:.+"),
-    KeyKind("Counter, ShardedCounter", "counter", "*reset:*", "string", "always", form="(shard:)?reset:.+"),
+    *[
+        KeyKind(pattern, "counter", f"*{word}:*", "string", "always", form=f"(?:shard:)?{word}:.+")
+        for pattern, word in (
+            ("Counter, ShardedCounter", "increment"),
+            ("Counter, ShardedCounter", "reset"),
+            ("BucketedCounter", "event"),
+        )
+    ],
+    KeyKind("BucketedCounter", "counter", "*", "hash", "always", form="(?:shard:)?[a-z0-9]+:.+"),
     KeyKind("ExactUniques", "unique", "*:exact", "set", "always"),
     KeyKind("Uniques", "unique", "*", "string", "always", form="[a-z0-9]+:.+"),
     KeyKind("Flags", "flags", "", "hash", "never"),

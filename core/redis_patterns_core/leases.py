@@ -139,7 +139,7 @@ class Held:
     def __init__(self, lease: Lease, clock: Callable[[], float]) -> None:
         self.lease = lease
         # Without a time it counts as run out rather than as held for ever.
-        self.ends_at = -math.inf if lease.ends_at is None else lease.ends_at
+        self.ends_at: float = -math.inf if lease.ends_at is None else lease.ends_at
         self._clock = clock
         self._lost = False
 

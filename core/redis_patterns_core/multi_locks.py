@@ -47,8 +47,8 @@ class MultiLock(Leasable):
         if len({lock.wake_key for lock in locks}) < len(locks):
             names = ", ".join(repr(lock.name) for lock in locks)
             raise ConfigurationError(f"locks must be for different things, or one would wait for itself: {names}")
-        self.locks = tuple(sorted(locks, key=lambda lock: lock.wake_key))
-        self.name = ", ".join([lock.name for lock in self.locks])
+        self.locks: tuple[InOneStep, ...] = tuple(sorted(locks, key=lambda lock: lock.wake_key))
+        self.name: str = ", ".join([lock.name for lock in self.locks])
 
     @property
     def ttl_seconds(self) -> float:

@@ -1,9 +1,9 @@
 """Replies as they leave the wire, and the functions that read them in either RESP shape.
 
 A reply is what hiredis makes of RESP2 or RESP3 without any decoding: ``None``, ``bool``, ``int``, ``float``, ``bytes``,
-a ``list``, a ``dict``, or an `ErrorReply` where Redis answered with an error. The same command may answer with bytes
-under RESP2 and with a float under RESP3, with a flat list or with pairs: the readers here take both, and raise
-`DecodeError` on anything else.
+a ``list``, a ``set``, a ``dict``, or an `ErrorReply` where Redis answered with an error. The same command may answer
+with bytes under RESP2 and with a float under RESP3, with a flat list or with pairs: the readers here take both, and
+raise `DecodeError` on anything else.
 
 Source: https://redis.io/docs/latest/develop/reference/protocol-spec/
 """
@@ -11,13 +11,13 @@ Source: https://redis.io/docs/latest/develop/reference/protocol-spec/
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence, Sized
+from collections.abc import Collection, Sequence, Sized
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from redis_patterns_core.errors import DecodeError
 
-__all__ = ["ErrorReply", "Reply", "array", "integer", "integers", "number", "pairs", "text"]
+__all__ = ["ErrorReply", "Reply", "array", "integer", "integers", "members", "number", "pairs", "text", "whole"]
 
 Reply: TypeAlias = object
 
@@ -28,6 +28,7 @@ _WRAPPED = re.compile(r"-([A-Z]{3,}) (.*)", re.DOTALL)
 _SCRIPT_POSITION = re.compile(r" script: [0-9a-f]+, on @user_script:\d+\.")
 
 _INTEGERS = {int}
+_LONGEST = 19  # digits of a number of 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,21 @@ def integers(reply: Reply, count: int) -> list[int]:
     raise _unexpected(f"a list of {count} integers", reply)
 
 
+def whole(reply: Reply) -> int:
+    """Read a stored integer: it comes as text, and from INCRBY and its kin as a number.
+
+    Raises:
+        DecodeError: the reply is something else, or text that Redis would not take for an integer.
+    """
+    if isinstance(reply, int):
+        return reply
+    if isinstance(reply, bytes):
+        digits = reply.removeprefix(b"-")
+        if digits.isdigit() and len(digits) <= _LONGEST:
+            return int(reply)
+    raise _unexpected("a whole number", reply)
+
+
 def number(reply: Reply) -> float:
     """Read a score or another double: a float under RESP3, its text under RESP2 and from scripts.
 
@@ -119,6 +135,15 @@ def array(reply: Reply, length: int | None = None) -> list[Reply]:
     if length not in (None, len(items)):
         raise _unexpected(expected, items)
     return items
+
+
+def members(reply: Reply) -> Collection[Reply]:
+    """Read a set: a set under RESP3, a list under RESP2.
+
+    Raises:
+        DecodeError: the reply is something else.
+    """
+    return cast("set[Reply]", reply) if isinstance(reply, set) else array(reply)
 
 
 def pairs(reply: Reply) -> Sequence[tuple[Reply, Reply]]:

@@ -82,7 +82,7 @@ class WebSession(MutableMapping[str, Any]):
         self._login: tuple[str, str | None] | None = None
         self._rotate = False
         self._destroy = False
-        self.accessed = False
+        self.accessed: bool = False
         """Whether the application has looked at it."""
 
     # What an application sees

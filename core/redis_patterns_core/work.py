@@ -70,6 +70,8 @@ OnWork: TypeAlias = Callable[[WorkEvent], None]
 
 @dataclass(frozen=True, eq=False)
 class _AnyWork(Generic[T]):
+    """What the two kinds of work have in common."""
+
     jobs: Jobs[T]
     _: KW_ONLY
     timeout: Duration | None = None

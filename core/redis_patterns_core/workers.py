@@ -17,6 +17,7 @@ from redis_patterns_core import validate
 from redis_patterns_core.decisions import Decision
 from redis_patterns_core.errors import ConfigurationError, EncodeError
 from redis_patterns_core.job_records import GiveUp, Holding, Job, RetryLater, Settlement, TakenJobs
+from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.plan import Plan, batch
 from redis_patterns_core.value import value
 from redis_patterns_core.work import AnyWork, BatchWork, Happening, OnWork, WorkEvent
@@ -44,9 +45,9 @@ class Assignment:
     __slots__ = ("began_at", "jobs", "line")
 
     def __init__(self, line: Line, jobs: list[Job[Any]], began_at: float) -> None:
-        self.line = line
-        self.jobs = jobs
-        self.began_at = began_at
+        self.line: Line = line
+        self.jobs: list[Job[Any]] = jobs
+        self.began_at: float = began_at
 
     @property
     def given(self) -> Job[Any] | list[Job[Any]]:
@@ -56,6 +57,8 @@ class Assignment:
 
 @value
 class _Running:
+    """A job that a handler is at, and when its lease ends unless it is prolonged."""
+
     job: Job[Any]
     assignment: Assignment
     ends_at: float
@@ -70,19 +73,19 @@ class Line:
     """
 
     def __init__(self, work: AnyWork) -> None:
-        self.work = work
-        self.jobs = work.jobs
-        self.listening = False
+        self.work: AnyWork = work
+        self.jobs: Jobs[Any] = work.jobs
+        self.listening: bool = False
         self.running: dict[tuple[str, str], _Running] = {}
         self.outbox: list[tuple[Job[Any], Settlement]] = []
-        self.token = secrets.token_hex(8)
+        self.token: str = secrets.token_hex(8)
         # When it is worth to ask, and before when it is in vain, as its limit refuses.
-        self.ask_at = 0.0
-        self.not_before = 0.0
+        self.ask_at: float = 0.0
+        self.not_before: float = 0.0
         self.permits: list[Decision] = []
         self.refunds: list[Decision] = []
         # How many jobs it may have, by what it had: to take few permits that are not needed.
-        self.appetite = 1
+        self.appetite: int = 1
 
     @property
     def due_at(self) -> float:
@@ -144,9 +147,9 @@ class Worker:
         on_event: OnWork | None = None,
         on_error: Callable[[Exception], None] | None = None,
     ) -> None:
-        self.lines = [Line(work) for work in works]
-        self.concurrency = validate.integer("concurrency", concurrency, least=1, most=_MOST_AT_ONCE)
-        self.name = secrets.token_hex(6) if name is None else validate.text("name", name)
+        self.lines: list[Line] = [Line(work) for work in works]
+        self.concurrency: int = validate.integer("concurrency", concurrency, least=1, most=_MOST_AT_ONCE)
+        self.name: str = secrets.token_hex(6) if name is None else validate.text("name", name)
         self._about = about
         self._on_event = on_event
         self._on_error = on_error

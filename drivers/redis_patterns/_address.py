@@ -5,19 +5,27 @@ The names are redis-py's, so that a URL or a set of options means the same in ev
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal, cast
-
-import redis.connection
+from typing import Any, Literal
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis_patterns_core.errors import CommandFailed, ConfigurationError
 from redis_patterns_core.plan import Argument, Command
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Incomplete
 
-_parse_url = cast("Callable[[str], dict[str, Any]]", redis.connection.parse_url)
+_IN_URLS: dict[str, Callable[[str], Any]] = {
+    "db": int,
+    "protocol": int,
+    "socket_timeout": float,
+    "socket_connect_timeout": float,
+    "ssl_check_hostname": lambda text: text.upper() not in {"0", "F", "FALSE", "N", "NO"},
+    "ssl_min_version": int,
+}
+"""What is no text in a URL's query; redis-py reads it so too."""
 _NO_HELLO = frozenset({"ERR", "NOPERM", "NOPROTO"})
 _CERTIFICATES = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
@@ -140,11 +148,10 @@ class Address:
             ConfigurationError: something else; the message shows no part of the URL.
         """
         try:
-            given: dict[str, Any] = {**_parse_url(url), **options}
-            secure = given.pop("connection_class", None)
+            given = {**read_url(url), **options}
             tls = {name.removeprefix("ssl_"): given.pop(name) for name in list(given) if name.startswith("ssl_")}
             context = tls.pop("context", None)
-            if given.pop("ssl", False) or getattr(secure, "__name__", "") == "SSLConnection":
+            if given.pop("ssl", False) or url.startswith("rediss://"):
                 context = context or _context(**tls)
             for name, kind in (("port", int), ("db", int), ("protocol", int)):
                 if name in given:
@@ -189,6 +196,33 @@ class Address:
         for reply in replies[: len(first)]:
             _accepted(reply)
         _accepted(replies[-1] if self.db else None)
+
+
+def read_url(url: str) -> dict[str, Any]:
+    """Read a URL as redis-py does, whose own function takes longer to import than all of this library.
+
+    Raises:
+        ValueError: it is no Redis URL.
+    """
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("a Redis URL begins with redis://, rediss:// or unix://")
+    parts = urlsplit(url)
+    given = {name: _IN_URLS.get(name, str)(values[0]) for name, values in parse_qs(parts.query).items()}
+    if parts.username:
+        given["username"] = unquote(parts.username)
+    if parts.password:
+        given["password"] = unquote(parts.password)
+    path = unquote(parts.path)
+    if parts.scheme == "unix":
+        return {**given, "path": path} if path else given
+    if parts.hostname:
+        given["host"] = unquote(parts.hostname)
+    if parts.port:
+        given["port"] = parts.port
+    if "db" not in given:
+        with contextlib.suppress(ValueError):
+            given["db"] = int(path.replace("/", ""))
+    return given
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

@@ -36,6 +36,8 @@ from redis_patterns_core.errors import (
     OutcomeUnknown,
     Unreachable,
 )
+from redis_patterns_core.flag_client import FlagClient
+from redis_patterns_core.flags import Flags
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within
 from redis_patterns_core.job_records import Job
 from redis_patterns_core.jobs import Jobs
@@ -477,6 +479,52 @@ class AsyncDriver(ABC):
         if errors:
             raise errors[0]
         return sum(counts)
+
+    def follow(self, flags: Flags | FlagClient) -> AbstractAsyncContextManager[FlagClient]:
+        """Have a snapshot of flags that is kept up to date while a block of code runs, by a task of the driver.
+
+        Parameters:
+            flags: which, or a `FlagClient` of them, with settings of its own, which can be a constant that all code
+                asks.
+
+        Returns:
+            A context manager that gives the client. One round trip before the block, unless the client has an initial
+            snapshot; then two requests for each poll, and two for each change.
+
+        Raises:
+            ConfigurationError: the client is followed already.
+            Exception: what running a plan raises: the flags could not be read, and there is no initial snapshot.
+        """
+        return self._following(FlagClient(flags) if isinstance(flags, Flags) else flags)
+
+    @contextlib.asynccontextmanager
+    async def _following(self, client: FlagClient) -> AsyncGenerator[FlagClient, None]:
+        # Unlike a task's, a scope's cancellation comes again where one was lost: redis-py loses some while it connects.
+        scope = anyio.CancelScope()
+
+        async def keep() -> None:
+            flow = client.keep()
+            try:
+                with scope:
+                    await self._run_flow(flow)
+            except Exception as error:  # noqa: BLE001  there is no caller
+                client.end()
+                self._report(flow, error)
+
+        # A flow's name tells a handler of errors what failed.
+        client.begin(lambda error: self._report(client.keep(), error))
+        try:
+            if client.snapshot is None:
+                await self.run(client.load())
+            task = self._start(keep, "follower")
+            try:
+                yield client
+            finally:
+                scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await task.wait()
+        finally:
+            client.end()
 
     # Closing
 

@@ -45,7 +45,7 @@ class Connection(ABC):
     def __init__(self, timeout: float | None) -> None:
         self.wire: Wire[Any] = Wire()
         self.timeout = timeout
-        self.usable = True
+        self.usable: bool = True
         """Whether it takes requests: until it fails, or its server turns out to be the wrong one."""
         self.on_progress: Callable[[], None] = _nothing
         """Called when requests were answered, or the connection has failed."""

@@ -14,24 +14,33 @@ from typing import Any, Generic, TypeVar
 
 from redis_patterns_core import replies
 from redis_patterns_core.all_of import AllOf
+from redis_patterns_core.bucketed_counters import BucketedCounter
 from redis_patterns_core.buckets import TokenBucket
 from redis_patterns_core.cache import Cache
 from redis_patterns_core.cache_entries import MISS
 from redis_patterns_core.cluster import keys_of
+from redis_patterns_core.counters import Counter
 from redis_patterns_core.errors import CommandFailed, PatternsError
+from redis_patterns_core.flag import Flag
+from redis_patterns_core.flags import Flags
 from redis_patterns_core.flow import Call, Defer, Flow, Steps, flow
 from redis_patterns_core.job_records import Job
 from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.keys import key
-from redis_patterns_core.leaderboards import Entry, Leaderboard
+from redis_patterns_core.leaderboards import Leaderboard
 from redis_patterns_core.leases import Lease
 from redis_patterns_core.locks import Lock
+from redis_patterns_core.member_data import MemberData
+from redis_patterns_core.once import Once
+from redis_patterns_core.periods import DAY, utc_now
 from redis_patterns_core.plan import Command, Effect, Plan, batch
 from redis_patterns_core.queued_locks import ReadWriteLock
 from redis_patterns_core.queues import FifoQueue
 from redis_patterns_core.sessions import Sessions
 from redis_patterns_core.slots import ConcurrencyLimit
+from redis_patterns_core.standings import Entry, ScoreChange
 from redis_patterns_core.tracing import Outcome, Subject
+from redis_patterns_core.uniques import Uniques
 from redis_patterns_core.windows import FixedWindow, SlidingLog
 
 T = TypeVar("T")
@@ -91,8 +100,17 @@ def sections(namespace: str) -> list[Section]:
     # Known beforehand, as the step that asks for it names its token.
     job = Job("welcome", {"to": "ann"}, "t", 1, 0, 0, 0.0, 0)
     job_keys = tuple(str(key) for key in keys_of(jobs.reserve(1, worker="w").commands[0]))
+    charges: Once[str] = Once("charges", namespace=namespace)
     mails: FifoQueue[str] = FifoQueue("mails", namespace=namespace)
+    flags = Flags("shop", namespace=namespace)
+    new_ui = Flag("new-ui", percentage=25, allowlist=["ann"], blocklist=["bob"])
     weekly = Leaderboard("weekly", namespace=namespace)
+    race = Leaderboard("race", order="lowest", ties="dense", first_come=True, namespace=namespace)
+    racers: MemberData[str] = MemberData(race)
+    orders = Counter("orders", namespace=namespace)
+    views = BucketedCounter("views", namespace=namespace)
+    visitors = Uniques("home", namespace=namespace)
+    now = utc_now()
     limiter = TokenBucket("api", capacity=2, refill_rate=0.1, namespace=namespace)
     both = AllOf(
         SlidingLog("burst", limit=5, per=60, namespace=namespace),
@@ -115,6 +133,56 @@ def sections(namespace: str) -> list[Section]:
                 Step('weekly.rank("nobody")', weekly.rank("nobody"), _is(None)),
             ],
             {"weekly": weekly},
+        ),
+        Section(
+            "Leaderboard: the lowest first, equal ones by who came first",
+            [
+                Step(
+                    'race.submit_many({"bob": 58.1, "ann": 58.1, "cy": 60})',
+                    race.submit_many({"bob": 58.1, "ann": 58.1, "cy": 60}),
+                    lambda got: [change.rank for change in got.values()] == [1, 1, 2],
+                ),
+                Step('race.submit("cy", 59.9)', race.submit("cy", 59.9), _is(ScoreChange(old=60.0, new=59.9, rank=2))),
+                Step('racers.put("bob", "Bob of Bern")', racers.put("bob", "Bob of Bern"), lambda got: got),
+                Step(
+                    "racers.top(2)",
+                    racers.top(2),
+                    _is([(Entry("bob", 58.1, 1), "Bob of Bern"), (Entry("ann", 58.1, 1), None)]),
+                ),
+                Step('race.percentile("cy")', race.percentile("cy"), lambda got: got is not None and 33 < got < 34),
+                Step("race.bands([59, 60])", race.bands([59, 60]), _is([2, 1, 0])),
+            ],
+            {"race": race, "racers": racers},
+        ),
+        Section(
+            "Counter: what is counted, once for each event",
+            [
+                Step("orders.increment(5)", orders.increment(5), _is(5)),
+                Step('orders.increment(event="order:123")', orders.increment(event="order:123"), _is(6)),
+                Step('orders.increment(event="order:123")', orders.increment(event="order:123"), _is(6)),
+                Step('orders.reset(id="monday")', orders.reset(id="monday"), _is(6)),
+                Step("orders.value()", orders.value(), _is(0)),
+            ],
+            {"orders": orders},
+        ),
+        Section(
+            "BucketedCounter: counts by minute, hour and day in one step",
+            [
+                Step("views.add(3, at=now)", views.add(3, at=now), _is(None)),
+                Step('views.add(at=now, event="e")', views.add(at=now, event="e"), _is(None)),
+                Step('views.add(at=now, event="e")', views.add(at=now, event="e"), _is(None)),
+                Step("views.total(DAY, now)", views.total(DAY, now), _is(4)),
+            ],
+            {"views": views, "now": now, "DAY": DAY},
+        ),
+        Section(
+            "Uniques: how many different visitors a day",
+            [
+                Step('visitors.add("ann", "bob", at=now)', visitors.add("ann", "bob", at=now), _is(None)),
+                Step('visitors.add("ann", at=now)', visitors.add("ann", at=now), _is(None)),
+                Step("visitors.count(now)", visitors.count(now), _is(2)),
+            ],
+            {"visitors": visitors},
         ),
         Section(
             "Cache: values by key, forgotten by key, by tag or all at once",
@@ -170,6 +238,28 @@ def sections(namespace: str) -> list[Section]:
             {"jobs": jobs, "job": job},
         ),
         Section(
+            "Once: done one time for each id, whoever asks again",
+            [
+                Step(
+                    'charges.run("order-1", str.format, "{} EUR paid", 5)',
+                    charges.run("order-1", str.format, "{} EUR paid", 5),
+                    _is("5 EUR paid"),
+                    keys=(charges.key("order-1"),),
+                ),
+                Step(
+                    'charges.run("order-1", str.format, "{} EUR paid", 5)',
+                    charges.run("order-1", str.format, "{} EUR paid", 5),
+                    _is("5 EUR paid"),
+                ),
+                Step(
+                    'charges.claim("order-2", "t")', charges.claim("order-2", "t"), lambda got: got.state == "claimed"
+                ),
+                Step('charges.look("order-2")', charges.look("order-2"), lambda got: got.state == "running"),
+                Step('charges.abandon("order-2", "t")', charges.abandon("order-2", "t"), lambda got: got),
+            ],
+            {"charges": charges},
+        ),
+        Section(
             "FifoQueue: first in, first out, at most once",
             [
                 Step('mails.put_many(["a", "b"])', mails.put_many(["a", "b"]), _is(2)),
@@ -177,6 +267,29 @@ def sections(namespace: str) -> list[Section]:
                 Step("mails.length()", mails.length(), _is(1)),
             ],
             {"mails": mails},
+        ),
+        Section(
+            "Flags: who has a feature, the same everywhere",
+            [
+                Step(
+                    'flags.put(new_ui, by="zoe", token="t")',
+                    flags.put(new_ui, by="zoe", token="t"),  # noqa: S106  shown
+                    _is(1),
+                ),
+                Step('flags.is_enabled("new-ui", "ann")', flags.is_enabled("new-ui", "ann"), lambda got: got),
+                Step('flags.is_enabled("new-ui", "bob")', flags.is_enabled("new-ui", "bob"), lambda got: not got),
+                Step(
+                    'flags.evaluate("new-ui", "cy", default=False)',
+                    flags.evaluate("new-ui", "cy", default=False),
+                    lambda got: (got.value, got.step) == (False, "default"),
+                ),
+                Step(
+                    'flags.delete("new-ui", expected_version=1, token="u")',
+                    flags.delete("new-ui", expected_version=1, token="u"),  # noqa: S106  shown
+                    lambda got: got,
+                ),
+            ],
+            {"flags": flags, "new_ui": new_ui},
         ),
         Section(
             "TokenBucket: two at once, one more every ten seconds",

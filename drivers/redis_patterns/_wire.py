@@ -71,13 +71,13 @@ class Request(Generic[W]):
     __slots__ = ("abandoned", "answers", "data", "missing", "sent", "sent_at", "waiter")
 
     def __init__(self, data: bytes, count: int, waiter: W) -> None:
-        self.data = data
-        self.missing = count
-        self.waiter = waiter
+        self.data: bytes = data
+        self.missing: int = count
+        self.waiter: W = waiter
         self.answers: list[Reply] = []
-        self.sent = False
-        self.sent_at = 0.0
-        self.abandoned = False
+        self.sent: bool = False
+        self.sent_at: float = 0.0
+        self.abandoned: bool = False
 
     def incomplete(self, reason: str) -> Incomplete:
         """Give the outcome of this request when its connection has failed."""
@@ -95,7 +95,7 @@ class Wire(Generic[W]):
         self._reader = new_reader()
         self._queued: list[Request[W]] = []
         self._sent: deque[Request[W]] = deque()
-        self.bytes_queued = 0
+        self.bytes_queued: int = 0
 
     @property
     def oldest(self) -> Request[W] | None:

@@ -21,14 +21,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, Self, cast
 
-import redis.asyncio
-
 from redis_patterns._address import Target
 from redis_patterns._async import AsyncDriver, Transport
 from redis_patterns._asyncio import open_socket
 from redis_patterns._cluster import Cluster, transport_to
 from redis_patterns._multiplex import Multiplexer
-from redis_patterns._redis_asyncio import ClusterClient, Pool, take_over
 from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.flow import Flow
 from redis_patterns_core.plan import Plan
@@ -71,12 +68,20 @@ class Driver(AsyncDriver):
         on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
         instrument: Instrument | None = None,
     ) -> None:
+        # Who has such a client has imported redis-py already; who connects by URL need not wait for it.
+        import redis.asyncio  # noqa: PLC0415
+
+        from redis_patterns._redis_asyncio import ClusterClient, Pool, take_over  # noqa: PLC0415
+
+        def taking(pool: Pool) -> Multiplexer:
+            return Multiplexer(lambda: take_over(pool, _start), _start, time.monotonic)
+
         transport: Transport
         if isinstance(client, redis.asyncio.RedisCluster):
             cluster = ClusterClient(client)
-            transport = Cluster(cluster.nodes, lambda node: _taking(cluster.pool(node)), time.monotonic)
+            transport = Cluster(cluster.nodes, lambda node: taking(cluster.pool(node)), time.monotonic)
         elif isinstance(client, redis.asyncio.Redis):
-            transport = _taking(cast("Pool", client.connection_pool))
+            transport = taking(cast("Pool", client.connection_pool))
         else:
             raise ConfigurationError(f"client must be a redis.asyncio client, not {type(client).__name__}")
         super().__init__(
@@ -131,10 +136,6 @@ class Driver(AsyncDriver):
 
     def _start(self, function: Callable[[], Awaitable[None]], name: str) -> _Task:
         return _start(function, name)
-
-
-def _taking(pool: Pool) -> Multiplexer:
-    return Multiplexer(lambda: take_over(pool, _start), _start, time.monotonic)
 
 
 class _Task:

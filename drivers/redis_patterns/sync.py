@@ -37,6 +37,7 @@ import redis
 
 from redis_patterns._address import Target
 from redis_patterns._cached import CachedFunction
+from redis_patterns._follower import Follower
 from redis_patterns._observe import Observed, Tally
 from redis_patterns._redis_py import Leases, Pool
 from redis_patterns._redis_py_clients import LazyCluster, client_of, cluster_client
@@ -56,6 +57,8 @@ from redis_patterns_core.errors import (
     OutcomeUnknown,
     Unreachable,
 )
+from redis_patterns_core.flag_client import FlagClient
+from redis_patterns_core.flags import Flags
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within
 from redis_patterns_core.job_records import Job
 from redis_patterns_core.jobs import Jobs
@@ -160,6 +163,7 @@ class Driver:
         self._renewer: Renewer | None = None
         self._spawned: set[threading.Thread] = set()
         self._flights = ThreadFlights()
+        self._followed: set[FlagClient] = set()
         self._spawning = threading.Lock()
         self._closing = threading.Event()
         _drivers.add(self)
@@ -533,6 +537,40 @@ class Driver:
             finally:
                 over.set()
 
+    def follow(self, flags: Flags | FlagClient) -> AbstractContextManager[FlagClient]:
+        """Have a snapshot of flags that is kept up to date while a block of code runs, by a thread of its own.
+
+        Parameters:
+            flags: which, or a `FlagClient` of them, with settings of its own, which can be a constant that all code
+                asks.
+
+        Returns:
+            A context manager that gives the client. One round trip before the block, unless the client has an initial
+            snapshot; then one request a second, and one more for each poll and each change. It ends within a second.
+
+        Raises:
+            ConfigurationError: the client is followed already.
+            Exception: what running a plan raises: the flags could not be read, and there is no initial snapshot.
+        """
+        return self._following(FlagClient(flags) if isinstance(flags, Flags) else flags)
+
+    @contextlib.contextmanager
+    def _following(self, client: FlagClient) -> Generator[FlagClient, None, None]:
+        # A flow's name tells a handler of errors what failed.
+        client.begin(lambda error: self._report(client.keep(), error))
+        self._followed.add(client)
+        try:
+            if client.snapshot is None:
+                self.run(client.load())
+            follower = Follower(client, lambda flow, sleep: self._run(flow, sleep, math.inf), self._report)
+            try:
+                yield client
+            finally:
+                follower.stop()
+        finally:
+            self._followed.discard(client)
+            client.end()
+
     # Closing
 
     def close(self, grace: Duration = 5) -> None:
@@ -628,6 +666,9 @@ class Driver:
         self._renewer = None
         self._spawned = set()
         self._flights = ThreadFlights()
+        for client in self._followed:
+            client.end()  # the thread that follows is the parent's: here its snapshot grows old, and says so
+        self._followed = set()
         self._spawning = threading.Lock()
 
     # Flows

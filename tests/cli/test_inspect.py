@@ -12,26 +12,33 @@ import pytest
 
 from redis_patterns import (
     GCRA,
+    WEEK,
     Cache,
     ConcurrencyLimit,
+    Counter,
     DelayedQueue,
     FairLock,
     FifoQueue,
     FixedWindow,
+    Flag,
+    Flags,
     Flow,
     Jobs,
     Leaderboard,
     Lease,
     Lock,
+    Once,
     Plan,
     PriorityQueue,
     ReadWriteLock,
     ReentrantLock,
     Semaphore,
     Sessions,
+    ShardedCounter,
     SlidingCounter,
     SlidingLog,
     TokenBucket,
+    Uniques,
     batch,
 )
 from redis_patterns.__main__ import _parser
@@ -203,9 +210,40 @@ CASES: list[tuple[list[str], Setup, dict[str, Any], list[str]]] = [
         {"state": "absent", "ends_in": None},
         [],
     ),
+    (["once", "charges", "a"], lambda: Once[int]("charges").claim("a", "t"), {"state": "running"}, []),
+    (
+        ["once", "charges", "b"],
+        lambda: Once[int]("charges").claim("a", "t"),
+        {"state": "absent", "since": None, "ends_in": None},
+        [],
+    ),
+    (["counter", "hits"], lambda: Counter("hits").increment(5), {"value": 5}, []),
+    (
+        ["counter", "hits", "16"],
+        lambda: several(*[ShardedCounter("hits").increment() for _ in range(9)]),
+        {"value": 9},
+        [],
+    ),
+    (["uniques", "page"], lambda: Uniques("page").add("ann", "bob"), {"period": "day", "members": 2}, []),
+    (
+        ["uniques", "page", "week"],
+        lambda: Uniques("page", period=WEEK).add("ann"),
+        {"period": "week", "members": 1},
+        [],
+    ),
+    (
+        ["flags", "web"],
+        lambda: several(Flags("web").put(Flag("new", percentage=5), by="ann"), sets("HSET", "flags:{web}", "bad", "?")),
+        {
+            "unreadable": "bad",
+            "flags": [{"name": "new", "enabled": True, "type": "bool", "percentage": 5, "rules": 0}],
+        },
+        ["changes"],
+    ),
 ]
 
 ROWS = {
+    "changes": ["changed_at", "by", "name", "version", "deleted"],
     "holders": ["fingerprint", "since", "ends_in", "fence", "weight"],
     "failed": ["failed_at", "bytes", "error"],
     "workers": ["name", "ends_in", "about"],
@@ -228,6 +266,8 @@ def test_what_there_is_to_tell(
     done = command_line("inspect", *words, "--json")
     assert (done.code, done.err) == (0, "")
     told = json.loads(done.out)
+    told_flags = told.get("flags", [])
+    assert all(flag.pop("version") > 0 for flag in told_flags)
     assert {name: told[name] for name in expected} == expected
     for table in tables:
         (row,) = told[table]
@@ -321,6 +361,8 @@ def test_what_is_never_shown(command_line: CommandLine, redis: Driver) -> None:
             "--burst must be given for a bucket",
         ),
         (["lock", "a", "--rate", "1/s"], "--rate must be given for limit, such as 100/minute, and only there"),
+        (["counter", "a", "many"], "shards must be a whole number from 1"),
+        (["uniques", "a", "year"], "ID must be one of day, week, month for uniques, not 'year'"),
         (["lock", "a", "--watch", "0"], "watch must be at least 100 ms"),
     ],
 )

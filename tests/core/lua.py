@@ -34,6 +34,7 @@ class Fake:
         self.strings: dict[str, str] = {}
         self.lists: dict[str, list[str]] = {}
         self.sets: dict[str, dict[str, float]] = {}
+        self.hashes: dict[str, dict[str, int]] = {}
         self.expiry: dict[str, int] = {}
         self.calls: list[tuple[str, ...]] = []
         self._loaded: dict[str, Callable[..., Any]] = {}
@@ -53,7 +54,7 @@ class Fake:
             self._loaded[command.script.name] = self.lua.execute(source.encode())
         _, _, count, *words = command.args
         assert isinstance(count, int)
-        encoded = [str(word).encode() for word in words]
+        encoded = [word if isinstance(word, bytes) else str(word).encode() for word in words]
         keys, argv = self.lua.table_from(encoded[:count]), self.lua.table_from(encoded[count:])
         self._declared = {str(word) for word in words[:count]}
         redis = self.lua.table_from(
@@ -93,6 +94,21 @@ class Fake:
             case "SET", [key, value, "KEEPTTL"]:
                 self.strings[key] = value
                 return self.lua.table_from({b"ok": b"OK"})
+            case "INCRBY", [key, by]:
+                self.strings[key] = str(_int64(int(self.strings.get(key, "0")) + int(by)))
+                return float(self.strings[key])  # as Redis gives it to Lua
+            case "HGET", [key, name]:
+                found = self.hashes.get(key, {}).get(name)
+                return False if found is None else str(found).encode()
+            case "HINCRBY", [key, name, by]:
+                counts = self.hashes.setdefault(key, {})
+                counts[name] = _int64(counts.get(name, 0) + int(by))
+                return 1
+            case "EXISTS", [key]:
+                return int(key in self.expiry)
+            case "PEXPIREAT", [key, at]:
+                self.expiry[key] = int(at) * 1000
+                return 1
             case "LINDEX", [key, "-1"]:
                 return self.lists[key][-1].encode() if key in self.lists else False
             case "LRANGE", [key, first, last]:
@@ -150,14 +166,15 @@ class Fake:
                 self.sets.setdefault(key, {})[member] = float(score)
                 return 1
             case "PTTL", [key]:
-                return (self.expiry[key] - self.now) // 1000 if key in self.expiry else -2
+                known = any(key in kind for kind in (self.strings, self.lists, self.sets, self.hashes))
+                return (self.expiry[key] - self.now) // 1000 if key in self.expiry else -1 if known else -2
             case "PEXPIRE", [key, milliseconds]:
                 self.expiry[key] = self.now + int(milliseconds) * 1000
                 return 1
             case "DEL", [key]:
                 self.expiry.pop(key, None)
-                found = [kind.pop(key, None) for kind in (self.strings, self.lists, self.sets)]
-                return int(found != [None, None, None])
+                there = [kind.pop(key, None) for kind in (self.strings, self.lists, self.sets, self.hashes)]
+                return int(any(value is not None for value in there))
             case _:
                 raise AssertionError(f"a script called {name} {args}")
 
@@ -168,6 +185,7 @@ class Fake:
             self.strings.pop(key, None)
             self.lists.pop(key, None)
             self.sets.pop(key, None)
+            self.hashes.pop(key, None)
 
     def _above(self, key: str, low: str) -> list[tuple[str, float]]:
         assert low == "-inf" or low.startswith("("), "only bounds that do not belong are known here"
@@ -189,6 +207,11 @@ class Fake:
     def state(self) -> tuple[dict[str, str | tuple[str, ...]], dict[str, int]]:
         """Give a copy of all values and of when they expire."""
         return {**self.strings, **{key: tuple(entries) for key, entries in self.lists.items()}}, dict(self.expiry)
+
+
+def _int64(number: int) -> int:
+    assert -(2**63) <= number < 2**63, "Redis would refuse this, perhaps after it has written something"
+    return number
 
 
 def _shown(number: float) -> str:

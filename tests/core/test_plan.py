@@ -140,12 +140,6 @@ def test_a_batch_refuses_what_blocks_and_what_is_no_plan() -> None:
     ("made", "name", "effect", "args"),
     [
         (Leaderboard("w").add("ann", 3), "leaderboard.add", Effect.IDEMPOTENT, ("ZADD", "leaderboard:{w}", 3, "ann")),
-        (
-            Leaderboard("w").increment("ann"),
-            "leaderboard.increment",
-            Effect.ONCE,
-            ("ZINCRBY", "leaderboard:{w}", 1, "ann"),
-        ),
         (Leaderboard("w").score("ann"), "leaderboard.score", Effect.READS, ("ZSCORE", "leaderboard:{w}", "ann")),
         (Leaderboard("w").rank("ann"), "leaderboard.rank", Effect.READS, ("ZREVRANK", "leaderboard:{w}", "ann")),
         (
@@ -161,7 +155,6 @@ def test_a_batch_refuses_what_blocks_and_what_is_no_plan() -> None:
             ("ZRANGE", "leaderboard:{w}", 10, 19, "REV", "WITHSCORES"),
         ),
         (Leaderboard("w").count(), "leaderboard.count", Effect.READS, ("ZCARD", "leaderboard:{w}")),
-        (Leaderboard("w").remove("ann"), "leaderboard.remove", Effect.ONCE, ("ZREM", "leaderboard:{w}", "ann")),
         (
             TokenBucket("api", capacity=5, refill_rate=2).reset("ann"),
             "token_bucket.reset",
@@ -177,6 +170,7 @@ def test_the_commands_of_plain_plans(made: Plan[object], name: str, effect: Effe
 
 BUCKET = TokenBucket("api", capacity=5, refill_rate=2)
 LEASE = Lease("x", "t")
+BOARD_KEYS = tuple(f"leaderboard:{{w}}{part}" for part in ("", ":scores", ":order", ":digits", ":data"))
 KEYS = ("lock:{x}", "lock:{x}:fence", "lock:{x}:waiting", "lock:{x}:wake")
 
 
@@ -184,11 +178,25 @@ KEYS = ("lock:{x}", "lock:{x}:fence", "lock:{x}:waiting", "lock:{x}:wake")
     ("made", "name", "effect", "script", "args"),
     [
         (
+            Leaderboard("w").increment("ann"),
+            "leaderboard.increment",
+            Effect.ONCE,
+            "leaderboard_increment",
+            (1, "leaderboard:{w}", 1, "ann"),
+        ),
+        (
+            Leaderboard("w").remove("ann"),
+            "leaderboard.remove",
+            Effect.ONCE,
+            "leaderboard_write",
+            (5, *BOARD_KEYS, "remove", "highest", "ordinal", 0, 0, 0, "ann", ""),
+        ),
+        (
             Leaderboard("w").around("ann", 3),
             "leaderboard.around",
             Effect.READS,
-            "leaderboard_around",
-            (1, "leaderboard:{w}", "ann", 3),
+            "leaderboard_rows",
+            (5, *BOARD_KEYS, "highest", "ordinal", 0, 0, "around", "ann", 3),
         ),
         (
             BUCKET.hit("ann", 3),

@@ -40,6 +40,10 @@ def test_an_error_has_a_code_and_a_message(line: str, code: str, message: str) -
     ("read", "reply", "value"),
     [
         (replies.integer, 0, 0),
+        (replies.whole, 0, 0),
+        (replies.whole, b"-9223372036854775808", -(2**63)),
+        (replies.members, {b"a"}, {b"a"}),
+        (replies.members, [b"a"], [b"a"]),
         (replies.number, 0.5, 0.5),
         (replies.number, b"0.5", 0.5),
         (replies.number, b"1e+17", 1e17),
@@ -62,6 +66,9 @@ def test_replies_are_read_in_either_shape(read: Callable[[object], object], repl
     ("read", "reply"),
     [
         (replies.integer, b"1"),
+        (replies.whole, b"secret"),
+        (replies.whole, None),
+        (replies.members, b"secret"),
         (replies.integer, None),
         (replies.number, b"much"),
         (replies.number, None),

@@ -23,7 +23,7 @@ import redis.asyncio
 import redis_patterns.asyncio
 import redis_patterns.sync
 import redis_patterns.trio
-from redis_patterns import Duration, Flow, Held, Leasable, Plan
+from redis_patterns import Duration, FlagClient, Flags, Flow, Held, Leasable, Plan
 from redis_patterns.testing import memory
 
 T = TypeVar("T")
@@ -39,6 +39,7 @@ class Face(Protocol):
     async def lead(
         self, lock: Leasable, work: Callable[[Held], Awaitable[T]], *, wait: Duration | None = None
     ) -> T: ...
+    def follow(self, flags: Flags | FlagClient) -> AbstractAsyncContextManager[FlagClient]: ...
     async def close(self, grace: Duration = 5) -> None: ...
 
 
@@ -75,6 +76,16 @@ class SyncFace:
             lambda: self.driver.lead(lock, lambda held: anyio.from_thread.run(call, held), wait=wait),
             limiter=self._threads,
         )
+
+    @contextlib.asynccontextmanager
+    async def follow(self, flags: Flags | FlagClient) -> AsyncGenerator[FlagClient]:
+        manager = self.driver.follow(flags)
+        client = await anyio.to_thread.run_sync(manager.__enter__, limiter=self._threads)
+        try:
+            yield client
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(lambda: manager.__exit__(None, None, None), limiter=self._threads)
 
     async def close(self, grace: Duration = 5) -> None:
         await anyio.to_thread.run_sync(self.driver.close, grace)

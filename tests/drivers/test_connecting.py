@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
 import redis.asyncio
+import redis.connection
 
 from redis_patterns import CommandFailed, ConfigurationError, Unreachable
-from redis_patterns._address import Address, Target
+from redis_patterns._address import Address, Target, read_url
 from redis_patterns.asyncio import Driver as AsyncioDriver
 from redis_patterns.testing import Secured, Sentinels, Server, sentinels, server, tls
 from tests.drivers.faces import KINDS, Face, Kind
@@ -36,6 +37,46 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 @pytest.fixture
 def anyio_backend(kind: Kind) -> str | tuple[str, dict[str, Any]]:
     return kind.backend
+
+
+# URLs
+
+_parse_url = cast("Callable[[str], dict[str, Any]]", redis.connection.parse_url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://",
+        "redis://localhost",
+        "redis://localhost:7000/3",
+        "redis://[::1]:7000/",
+        "redis://ann@h/1?db=2",
+        "redis://:pa%20ss%2F@h:1",
+        "redis://ann:%C3%A4%3A%40@h/x",
+        "rediss://ann:secret@H.example:6380/12?ssl_check_hostname=no&ssl_cert_reqs=none",
+        "redis://h/%31?socket_timeout=0.5&socket_connect_timeout=2&protocol=2&client_name=a%20b&client_name=c",
+        "redis://h?ssl_check_hostname=True&ssl_min_version=771&db=&username=q",
+        "unix:///tmp/r%20s.sock?db=4",
+        "unix://ann:secret@/tmp/redis.sock",
+        "unix://",
+    ],
+)
+def test_a_url_means_what_it_means_for_redis_py(url: str) -> None:
+    """What is read out of a URL is what redis-py reads."""
+    theirs = _parse_url(url)
+    theirs.pop("connection_class", None)
+    assert read_url(url) == theirs
+
+
+@pytest.mark.parametrize(
+    "url", ["", "h:1", "http://h", "REDIS://h", "redis:h", "redis://h:x", "redis://h:65536", "redis://h?db=x"]
+)
+def test_what_is_no_url_for_redis_py_is_none(url: str) -> None:
+    """What redis-py refuses is refused."""
+    for read in (read_url, _parse_url):
+        with pytest.raises(ValueError, match=r"."):
+            read(url)
 
 
 # Options

@@ -228,6 +228,36 @@ with Driver.connect(sys.argv[1]) as driver:
     )
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_after_a_fork_a_childs_flags_are_old(redis_server: Server) -> None:
+    """The thread that follows is the parent's; the child's client says so, and can be followed with anew."""
+    program = """
+import os, sys
+from redis_patterns import Flag, FlagClient, Flags
+from redis_patterns.sync import Driver
+
+flags = Flags("forked")
+with Driver.connect(sys.argv[1]) as driver:
+    driver.run(flags.put(Flag("a")))
+    with driver.follow(FlagClient(flags)) as client:
+        child = os.fork()
+        if child == 0:
+            assert client.is_enabled("a") and client.stale and not client.followed
+            with driver.follow(client):
+                assert not client.stale
+            driver.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert not client.stale
+"""
+    subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program, redis_server.url],
+        check=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(["core", "drivers", "."])},
+    )
+
+
 # What it refuses
 
 

@@ -200,7 +200,7 @@ def test_a_worker_that_waits_is_woken(shift: Callable[..., Shift], redis: Driver
         redis.run(jobs.enqueue(time.monotonic() + delay, delay=delay or None))
         wait_until(lambda: len(late) == turn + 1)  # noqa: B023  called at once
     worker.stop()
-    assert all(-0.005 < seconds < 1 for seconds in late), late
+    assert all(-0.005 < seconds < 3 for seconds in late), late
 
 
 def test_failures(shift: Callable[..., Shift], redis: Driver, namespace: str) -> None:
@@ -404,7 +404,7 @@ def test_several_queues(shift: Callable[..., Shift], redis: Driver, namespace: s
         started = time.monotonic()
         redis.run(jobs.enqueue("more"))
         wait_until(lambda: len(begun) == 11 + turn)  # noqa: B023  called at once
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 3, "it was not woken, but looked by itself"
     worker.stop()
     assert [event.queue for event in worker.events if event.what == "done"][-3:] == ["second", "first", "second"]
 
@@ -528,15 +528,14 @@ def test_a_rate_limit(shift: Callable[..., Shift], redis: Driver, namespace: str
     limit = TokenBucket("work", capacity=5, refill_rate=20, namespace=namespace)
     redis.run(jobs.enqueue_many(range(15)))
     begun: list[float] = []
+    started = time.monotonic()
     workers = [shift(jobs, lambda _: begun.append(time.monotonic()), limit=limit, concurrency=8) for _ in range(2)]
     wait_until(lambda: len(begun) == 15)
     for worker in workers:
         worker.stop()
-    begun.sort()
-    # Five at once, and twenty a second from then on: the fifteenth after half a second at the earliest.
-    assert begun[14] - begun[0] > 0.45
-    for place in range(6, 15):
-        assert begun[place] - begun[0] > (place - 5) / 20 - 0.06, begun
+    # Five at once, and twenty a second from then on.
+    for place, moment in enumerate(sorted(begun)):
+        assert moment - started > (place - 4) / 20 - 0.005, begun
     assert redis.run(limit.peek("work")).remaining <= 5
 
 

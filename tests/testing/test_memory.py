@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -10,27 +12,42 @@ import fakeredis
 import pytest
 
 from redis_patterns import (
+    DAY,
+    HOUR,
     AllOf,
+    BoardRefused,
+    BucketedCounter,
     Command,
     CommandFailed,
     ConcurrencyLimit,
     ConfigurationError,
+    Counter,
     Decision,
     ErrorReply,
+    ExactUniques,
     FixedWindow,
+    Flag,
+    FlagClient,
+    FlagConflict,
+    Flags,
     Leaderboard,
     Limit,
     Lock,
     LockLost,
+    NotCounted,
     Plan,
     SlidingCounter,
     SlidingLog,
     TokenBucket,
+    Uniques,
 )
 from redis_patterns.sync import Driver
 from redis_patterns.testing import Server
 from redis_patterns.testing.memory import Clock
 from redis_patterns.testing.memory import Server as Memory
+from redis_patterns_core import replies
+from redis_patterns_core.leaderboards import Mode
+from redis_patterns_core.scanning import unlink_matching
 from tests.drivers.plans import blocks, counts, once, reads, sets
 
 
@@ -47,6 +64,20 @@ def test_keys_expire_when_the_test_says_so() -> None:
         assert redis.run(reads("TTL", "k")) == 3500
         server.clock.advance(3501)
         assert redis.run(reads("GET", "k")) is None
+
+
+def test_a_thread_that_follows_moves_no_time() -> None:
+    """What a driver does by itself takes the time of everybody, and none of the test's."""
+    server, flags, changed = Memory(), Flags("shop"), threading.Event()
+    with server.sync() as redis:
+        client = FlagClient(flags, on_event=lambda event: changed.set() if event.names else None)
+        with redis.follow(client):
+            time.sleep(0.05)
+            assert server.clock() == 0
+            redis.run(flags.put(Flag("a")))
+            assert changed.wait(10)
+            assert client.is_enabled("a")
+        assert server.clock() == 0
 
 
 def test_a_sync_driver_does_not_wait() -> None:
@@ -145,6 +176,13 @@ LIMITS: list[Limit] = [
     SlidingLog("charged", limit=5, per=1e6, charge_refused=True),
 ]
 
+BOARDS = [
+    Leaderboard("b", part="dense", ties="dense"),
+    Leaderboard("b", part="low", ties="competition", order="lowest", first_come=True, most=3),
+    Leaderboard("b", part="first", first_come=True),
+]
+MODES: list[Mode] = ["set", "best", "increment"]
+
 
 def _operations(seed: int, count: int) -> list[Plan[Any]]:
     """Make a random history of all patterns' operations, on few names so that they meet."""
@@ -152,8 +190,16 @@ def _operations(seed: int, count: int) -> list[Plan[Any]]:
     board, lock = Leaderboard("b"), Lock("l", ttl=3600)
     slot = ConcurrencyLimit("c", limit=2, ttl=3600).slot("ann")
     several = AllOf(*LIMITS)
+    # Kept for so long that it does not matter what time it is on either server.
+    then, years = datetime(2026, 1, 1, tzinfo=UTC), 1e9
+    counter, kept = Counter("n"), Counter("n", ttl=3600)
+    by_time = BucketedCounter("n", keep={HOUR: years, DAY: years}, ahead=years, clock=lambda: then)
+    pages = [Uniques(name, keep=years, ahead=years, clock=lambda: then) for name in ("p", "q")]
+    exact = [ExactUniques(name, keep=years, ahead=years, clock=lambda: then, most=12) for name in ("p", "q")]
     leases = [lock._lease(token) for token in ("t1", "t2", "t3")]
     members = ["ann", "bob", "cy", "d é\r\n", "e{}"]
+    flags = Flags("f", keep_changes=5)
+    versions = [None, None, 0, 1, 2, 3]
     scores = [0, 1, -1, 2.5, 1e300, -0.1, 2**53, float("inf"), float("-inf"), 3]
     makers: list[Callable[[], Plan[Any]]] = [
         lambda: board.add(chance.choice(members), chance.choice(scores)),
@@ -165,6 +211,15 @@ def _operations(seed: int, count: int) -> list[Plan[Any]]:
         lambda: board.around(chance.choice(members), chance.randint(1, 6)),
         board.count,
         lambda: board.remove(chance.choice(members)),
+        lambda: chance.choice(BOARDS).submit(chance.choice(members), chance.choice(scores), mode=chance.choice(MODES)),
+        lambda: chance.choice(BOARDS).submit_many(dict(zip(chance.sample(members, 2), scores, strict=False))),
+        lambda: chance.choice(BOARDS).around(chance.choice(members), chance.randint(1, 6)),
+        lambda: chance.choice(BOARDS).page(chance.randint(1, 3), 3),
+        lambda: chance.choice(BOARDS).entries(members),
+        lambda: chance.choice(BOARDS).bands([-1, 0.5, 3]),
+        lambda: chance.choice(BOARDS).percentile(chance.choice(members)),
+        lambda: chance.choice(BOARDS).remove(chance.choice(members)),
+        lambda: BOARDS[0].merge([board, *BOARDS], ttl=3600, weights=[1, 0.5, 2, 1], aggregate="max"),
         *[
             lambda limit=limit: limit.hit(chance.choice(members), chance.randint(1, 6)).map(_without_time)
             for limit in LIMITS
@@ -175,12 +230,39 @@ def _operations(seed: int, count: int) -> list[Plan[Any]]:
         ],
         lambda: chance.choice(LIMITS).reset(chance.choice(members)),
         lambda: several.hit(chance.choice(members), chance.randint(1, 4)).map(_without_time),
+        lambda: counter.increment(chance.choice([1, -3, 2**62, -(2**62)]), event=chance.choice([None, "e", "f"])),
+        lambda: kept.increment(chance.choice([1, -3, 2**62, -(2**62)])),
+        lambda: counter.reset(id=chance.choice("abcdef")),
+        counter.value,
+        lambda: by_time.add(
+            chance.choice([1, -3, 2**62, -(2**62)]),
+            at=then - timedelta(hours=chance.randint(0, 50)),
+            event=chance.choice([None, "e", "f"]),
+        ),
+        lambda: by_time.range(chance.choice((HOUR, DAY)), then - timedelta(hours=chance.randint(1, 50)), then),
+        lambda: chance.choice(pages).add(*(f"m{chance.randint(0, 999)}" for _ in range(chance.randint(1, 20)))),
+        lambda: chance.choice(exact).add(*(f"m{chance.randint(0, 14)}" for _ in range(chance.randint(1, 9)))),
+        lambda: chance.choice([*pages, *exact]).count(),
+        lambda: pages[0].count(across=pages[1:]),
+        lambda: exact[0].count(across=exact[1:]),
         lambda: slot.acquire(chance.choice(leases).token),
         lambda: slot.extend(chance.choice(leases)),
         lambda: slot.release(chance.choice(leases)),
         lambda: lock.acquire(chance.choice(leases).token),
         lambda: lock.extend(chance.choice(leases)),
         lambda: lock.release(chance.choice(leases)),
+        lambda: flags.put(
+            Flag(
+                chance.choice(members[:3]), requires={chance.choice(members[3:]): "on"}, percentage=chance.randint(0, 9)
+            ),
+            expected_version=chance.choice(versions),
+        ),
+        lambda: flags.put(Flag(chance.choice(members[3:]), requires={chance.choice(members[:3]): "on"})),
+        lambda: flags.delete(chance.choice(members), expected_version=chance.choice(versions)),
+        lambda: flags.get(chance.choice(members)),
+        lambda: flags.evaluate(chance.choice(members), "ann"),
+        lambda: flags.snapshot().map(list),
+        lambda: flags.history(3).map(lambda changes: [(one.name, one.version, one.flag) for one in changes]),
     ]
     return [chance.choice(makers)() for _ in range(count)]
 
@@ -193,14 +275,21 @@ def _without_time(decision: Decision) -> tuple[bool, int, bool, tuple[str, ...]]
 def test_it_answers_as_a_real_server_does(seed: int, redis_server: Server) -> None:
     """The same random history of two thousand operations on both, result by result."""
     memory = Memory()
-    keys = [Leaderboard("b").key, Lock("l").key]
+    keys = [Leaderboard("b").key, Lock("l").key, *(key for board in BOARDS for key in board.here().keys)]
     keys += [limit.key(name) for limit in LIMITS for name in ("ann", "bob", "cy", "d é\r\n", "e{}")]
-    keys += [ConcurrencyLimit("c", limit=2).key("ann")]
+    keys += [ConcurrencyLimit("c", limit=2).key("ann"), Flags("f").key, f"{Flags('f').key}:changes"]
+    counters = ("counter:*", "unique:*")
     with Driver.connect(redis_server.url) as real, memory.sync() as redis:
+        for pattern in counters:
+            real.run(unlink_matching(pattern))
         real.run(sets("DEL", *keys))
         for number, plan in enumerate(_operations(seed, 2000)):
             there = _outcome(real, plan)
             assert _outcome(redis, plan) == there, f"operation {number}: {plan.explain()}"
+        found = [replies.text(key) for pattern in counters for key in replies.array(real.run(reads("KEYS", pattern)))]
+        assert sorted(found) == [key for key in memory.keys() if key.startswith(("counter:", "unique:"))]  # noqa: SIM118
+        for pattern in counters:
+            real.run(unlink_matching(pattern))
         real.run(sets("DEL", *keys))
 
 
@@ -209,3 +298,7 @@ def _outcome(redis: Driver, plan: Plan[Any]) -> object:
         return redis.run(plan)
     except CommandFailed as error:
         return ErrorReply(error.code, "")
+    except NotCounted as error:
+        return error.reason
+    except (BoardRefused, FlagConflict, ConfigurationError) as error:
+        return str(error)

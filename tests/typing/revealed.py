@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import assert_type
+from datetime import UTC, datetime
+from typing import Any, assert_type
 
 import redis_patterns.asyncio
 import redis_patterns.sync
 import redis_patterns.trio
 from redis_patterns import (
+    MINUTE,
     AllOf,
     BatchWork,
+    BucketedCounter,
     Cache,
     Call,
+    Claim,
     ConcurrencyLimit,
+    Counter,
     Decision,
     Device,
     Empty,
     Enqueued,
     Entry,
+    Evaluation,
+    ExactUniques,
     FifoQueue,
+    Flag,
+    FlagChange,
+    FlagClient,
+    FlagContext,
+    Flags,
+    FlagSnapshot,
     Flow,
     Guarded,
     Held,
@@ -28,15 +41,22 @@ from redis_patterns import (
     Leaderboard,
     Lease,
     Lock,
+    MemberData,
     Miss,
     Now,
+    Once,
+    Page,
     Plan,
+    ScoreChange,
+    Series,
     Session,
     Sessions,
+    ShardedCounter,
     Steps,
     Superseded,
     Text,
     TokenBucket,
+    Uniques,
     Work,
     Write,
     WriteBehind,
@@ -52,6 +72,19 @@ lock = Lock("order")
 def plans() -> None:
     assert_type(limiter.hit("a"), Plan[Decision])
     assert_type(board.top(3), Plan[list[Entry]])
+    assert_type(board.at(datetime.now(UTC)), Leaderboard)
+    assert_type(board.submit("a", 1, mode="best"), Plan[ScoreChange])
+    assert_type(board.submit_many({"a": 1}), Plan[dict[str, ScoreChange]])
+    assert_type(board.entries(["a"]), Plan[dict[str, Entry | None]])
+    assert_type(board.page(1), Plan[Page[Entry]])
+    assert_type(board.percentile("a"), Plan[float | None])
+    assert_type(board.bands([1, 2]), Plan[list[int]])
+    assert_type(board.merge([board], ttl=1), Plan[int])
+    data: MemberData[Decision] = MemberData(board)
+    assert_type(data.get("a"), Plan[Decision | None])
+    assert_type(data.top(), Plan[list[tuple[Entry, Decision | None]]])
+    assert_type(data.page(1), Plan[Page[tuple[Entry, Decision | None]]])
+    assert_type(data.around("a"), Plan[list[tuple[Entry, Decision | None]] | None])
     assert_type(board.rank("a"), Plan[int | None])
     assert_type(board.top(3).map(len), Plan[int])
     assert_type(batch(), Plan[tuple[()]])
@@ -60,6 +93,20 @@ def plans() -> None:
     six = batch(board.count(), board.score("a"), board.add("a", 1), board.remove("a"), board.top(1), lock.acquire())
     assert_type(six, Plan[tuple[int, float | None, None, bool, list[Entry], Lease | None]])
     assert_type(batch(*(board.score(name) for name in "abc")), Plan[tuple[float | None, ...]])
+
+
+def counting(redis: redis_patterns.sync.Driver, now: datetime) -> None:
+    views, visitors, exact = BucketedCounter("x"), Uniques("x"), ExactUniques("x")
+    assert_type(redis.run(Counter("x").increment(event="e")), int)
+    assert_type(ShardedCounter("x").increment(), Plan[None])
+    assert_type(
+        redis.run(batch(views.add(), views.last(MINUTE, 5), views.total(MINUTE, now))), tuple[None, Series, int]
+    )
+    assert_type(redis.run(visitors.count([now], across=[visitors])), int)
+    assert_type(redis.run(exact.merge(exact)), None)
+    visitors.count(across=[exact])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    views.last("day", 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    views.add(1, now)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def with_sync(redis: redis_patterns.sync.Driver) -> None:
@@ -217,6 +264,36 @@ def queues(redis: redis_patterns.sync.Driver, later: redis_patterns.asyncio.Driv
     del main
 
 
+def charging(redis: redis_patterns.sync.Driver, later: redis_patterns.asyncio.Driver) -> None:
+    charges: Once[int] = Once("charges")
+
+    def charge(order: str, amount: int) -> int:
+        return len(order) * amount
+
+    async def charge_later(order: str) -> int:
+        return len(order)
+
+    def charge_as_flow(order: str) -> Flow[int]:
+        return charges.run(order, len_of, order)
+
+    assert_type(redis.run(charges.run("1", charge, "x", 5, wait=1, fingerprint=b"")), int)
+    assert_type(charges.run("1", charge_later, "x"), Flow[int])
+    assert_type(charges.run("1", charge_as_flow, "x"), Flow[int])
+    assert_type(charges.claim("1"), Plan[Claim[int]])
+    assert_type(redis.run(charges.complete("1", "t", 5)).result, int | None)
+    assert_type(batch(charges.look("1"), charges.forget("1")), Plan[tuple[Claim[int], bool]])
+    charges.run("1", charge, "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    charges.run("1", charge, "x", "y")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    charges.run("1", plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    charges.run("1", str, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    charges.complete("1", "t", "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    async def main() -> None:
+        assert_type(await later.run(charges.run("1", charge_later, "x")), int)
+
+    del main
+
+
 async def load_later() -> str:
     return "x"
 
@@ -260,3 +337,31 @@ def wrong(redis: redis_patterns.sync.Driver) -> None:
     limiter.hit("a").name = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     users.load("1", lambda: 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     users.set("1", 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+flags = Flags("shop")
+
+
+def flagging(redis: redis_patterns.sync.Driver, snapshot: FlagSnapshot) -> None:
+    assert_type(redis.run(flags.put(Flag("x"), expected_version=3)), int)
+    assert_type(redis.run(flags.get("x")), Flag | None)
+    assert_type(redis.run(flags.delete("x")), bool)
+    assert_type(redis.run(flags.update("x", lambda flag: flag)), Flag)
+    assert_type(redis.run(flags.snapshot()), FlagSnapshot)
+    assert_type(redis.run(flags.history()), list[FlagChange])
+    assert_type(redis.run(flags.export_json()), str)
+    assert_type(redis.run(flags.import_json("{}")), dict[str, int])
+    assert_type(redis.run(batch(flags.is_enabled("x", "ann"), limiter.hit("ann"))), tuple[bool, Decision])
+    assert_type(flags.evaluate("x", "ann", 7), Plan[Evaluation[int]])
+    assert_type(snapshot.evaluate("x", FlagContext("ann", {"age": 7}), "red").value, str)
+    assert_type(snapshot.evaluate("x").value, Any)
+    assert_type(snapshot.is_enabled("x", 7), bool)
+    with redis.follow(flags) as client:
+        assert_type(client, FlagClient)
+        assert_type(client.evaluate("x", None, 0.5), Evaluation[float])
+
+
+async def following(redis: redis_patterns.asyncio.Driver, other: redis_patterns.trio.Driver) -> None:
+    async with redis.follow(FlagClient(flags, poll=5)) as client, other.follow(flags) as second:
+        assert_type(client, FlagClient)
+        assert_type(second.is_enabled("x", "ann"), bool)

@@ -16,16 +16,22 @@ from redis_patterns_core import replies
 from redis_patterns_core.buckets import GCRA
 from redis_patterns_core.cache import Cache
 from redis_patterns_core.codec import Bytes
+from redis_patterns_core.counters import ShardedCounter
 from redis_patterns_core.decisions import Decision
 from redis_patterns_core.entries import Stored
 from redis_patterns_core.errors import ConfigurationError, DecodeError
+from redis_patterns_core.flag_evaluation import FlagSnapshot
+from redis_patterns_core.flag_records import FlagChange
+from redis_patterns_core.flags import Flags
 from redis_patterns_core.flow import Flow, Steps, flow
 from redis_patterns_core.job_records import Counts, KnownJob
 from redis_patterns_core.jobs import Jobs
-from redis_patterns_core.leaderboards import Entry, Leaderboard
+from redis_patterns_core.leaderboards import Leaderboard
 from redis_patterns_core.leases import InOneStep, Occupancy
 from redis_patterns_core.locks import Lock
+from redis_patterns_core.once import Once
 from redis_patterns_core.ordered_queues import DelayedQueue, PriorityQueue
+from redis_patterns_core.periods import DAY, MONTH, WEEK
 from redis_patterns_core.plan import Command, Effect, Plan, batch
 from redis_patterns_core.queued_locks import FairLock, ReadWriteLock, ReentrantLock
 from redis_patterns_core.queues import FailedItem, FifoQueue
@@ -34,6 +40,8 @@ from redis_patterns_core.replies import Reply
 from redis_patterns_core.semaphores import Semaphore
 from redis_patterns_core.sessions import Sessions
 from redis_patterns_core.slots import ConcurrencyLimit
+from redis_patterns_core.standings import Entry
+from redis_patterns_core.uniques import Uniques
 from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
 
 __all__ = ["ALGORITHMS", "LOOKS", "Asked", "Look", "View", "known_jobs", "look"]
@@ -198,6 +206,61 @@ def _said(error: str) -> str:
 # Others
 
 
+def _counter(asked: Asked) -> Plan[View]:
+    shards = int(asked.id) if asked.id.isdecimal() else 0 if asked.id else 1  # of which 0 is refused
+    counter = ShardedCounter(asked.name, shards=shards, namespace=asked.namespace)
+    return counter.value().map(lambda count: {"value": count})
+
+
+def _uniques(asked: Asked) -> Plan[View]:
+    periods = {period.name: period for period in (DAY, WEEK, MONTH)}
+    if (asked.id or DAY.name) not in periods:
+        raise ConfigurationError(f"ID must be one of {', '.join(periods)} for uniques, not {asked.id!r}")
+    uniques = Uniques(asked.name, period=periods[asked.id or DAY.name], namespace=asked.namespace)
+    return uniques.count().map(lambda count: {"period": asked.id or DAY.name, "members": count})
+
+
+def _flags(asked: Asked) -> Plan[View]:
+    flags = Flags(asked.name, namespace=asked.namespace)
+
+    def view(got: tuple[FlagSnapshot, list[FlagChange]]) -> View:
+        snapshot, changes = got
+        return {
+            "revision": snapshot.revision,
+            "unreadable": ", ".join(sorted(snapshot.unreadable)),
+            "flags": [
+                {
+                    "name": flag.name,
+                    "enabled": flag.enabled,
+                    "type": flag.type,
+                    "percentage": flag.percentage,
+                    "rules": len(flag.rules),
+                    "version": flag.version,
+                }
+                for flag in snapshot
+            ],
+            "changes": [
+                {
+                    "changed_at": change.at,
+                    "by": change.by,
+                    "name": change.name,
+                    "version": change.version,
+                    "deleted": change.deleted,
+                }
+                for change in changes
+            ],
+        }
+
+    return batch(flags.snapshot(), flags.history(_SHOWN)).map(view)
+
+
+def _once(asked: Asked) -> Plan[View]:
+    once = Once(asked.name, codec=Bytes(), namespace=asked.namespace)
+    return once.look(asked.id).map(
+        lambda claim: {"state": claim.state, "since": claim.since, "ends_in": claim.ends_in or None}
+    )
+
+
 def _leaderboard(asked: Asked) -> Plan[View]:
     board = Leaderboard(asked.name, namespace=asked.namespace)
 
@@ -289,7 +352,11 @@ LOOKS: dict[str, Look] = {
     "pqueue": Look(_pqueue),
     "delayed": Look(_delayed),
     "jobs": Look(_jobs, "a job", needs_id=False),
+    "once": Look(_once, "the id"),
     "leaderboard": Look(_leaderboard),
+    "counter": Look(_counter, "how many shards it has", needs_id=False),
+    "uniques": Look(_uniques, "day, week or month", needs_id=False),
+    "flags": Look(_flags),
     "limit": Look(_limit, "whose state"),
     "sessions": Look(_sessions, "the user"),
     "cache": Look(_cache, "the entry's key"),

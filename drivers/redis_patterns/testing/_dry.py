@@ -66,7 +66,7 @@ class Dry(Generic[T]):
     """
 
     def __init__(self, flow: Flow[T], *, now: float = 0.0) -> None:
-        self.now = now
+        self.now: float = now
         """The time that the flow is told."""
         self.spawned: list[Flow[Any]] = []
         """What it has spawned."""

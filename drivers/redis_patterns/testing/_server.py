@@ -113,7 +113,7 @@ class Server:
                 raise ValueError(f"config must have one line for each setting, unlike {name!r}")
         self.executable = executable
         """The absolute path of the program that runs."""
-        self.socket_path = str(folder / "redis.sock")
+        self.socket_path: str = str(folder / "redis.sock")
         """The path of the unix socket it listens on."""
         self._folder = folder
         self._config = config

@@ -27,13 +27,15 @@ import anyio
 import anyio.lowlevel
 import fakeredis
 import redis
-from fakeredis._helpers import current_time
+from fakeredis._commands import Key, Signature
+from fakeredis._helpers import OK, SimpleError, current_time
 from fakeredis._socket import BaseFakeSocket, FakeSocket
 from fakeredis.commands_mixins import ServerCommandsMixin
 
 from redis_patterns._redis_py import error_reply
 from redis_patterns._wire import packed
-from redis_patterns_core.errors import CommandFailed, ConfigurationError, DriverClosed
+from redis_patterns_core import hyperloglog
+from redis_patterns_core.errors import CommandFailed, ConfigurationError, DecodeError, DriverClosed
 from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Incomplete
@@ -48,6 +50,7 @@ __all__ = ["Clock", "Server"]
 T = TypeVar("T")
 
 _EPOCH = 1_700_000_000.0
+_MOMENT = 0.005
 _KEYS: Plan[list[bytes]] = Plan("keys", (Command(("KEYS", "*")),), lambda replies: cast("list[bytes]", replies[0]))
 
 
@@ -124,10 +127,10 @@ class Server:
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
-        self.clock = clock or Clock()
-        self.skew = 0.0
+        self.clock: Clock = clock or Clock()
+        self.skew: float = 0.0
         """Seconds by which the server's own clock is ahead of `clock`."""
-        self.commands = 0
+        self.commands: int = 0
         """How many commands it has executed."""
         self._history: list[tuple[float, Sequence[Command]]] | None = None
         self._connect()
@@ -273,11 +276,53 @@ class _Socket(FakeSocket):
         self.would_block = result is None and not self._in_transaction
         return result if shape is None else shape(result)
 
+    # fakeredis' own HyperLogLogs are exact sets, which are of another type and count another number. Those stay as they
+    # are for other users of fakeredis in this process.
+
+    def _name_to_func(self, cmd_name: str) -> Any:
+        known = _HYPERLOGLOGS.get(cmd_name)
+        return super()._name_to_func(cmd_name) if known is None else (getattr(self, cmd_name), known)
+
+    def pfadd(self, key: Any, *members: bytes) -> int:
+        """Add members to a HyperLogLog."""
+        before = _registers(key)
+        after = hyperloglog.add(before, members)
+        if key.value is None or after != before:
+            key.update(hyperloglog.encode(after))
+            return 1
+        return 0
+
+    def pfcount(self, *keys: Any) -> int:
+        """Count the members of several HyperLogLogs."""
+        return hyperloglog.estimate(hyperloglog.union(map(_registers, keys)))
+
+    def pfmerge(self, dest: Any, *sources: Any) -> Any:
+        """Unite HyperLogLogs."""
+        dest.update(hyperloglog.encode(hyperloglog.union(map(_registers, (dest, *sources)))))
+        return OK
+
     def next_response(self) -> Any:
         """Give the response to the command that was just sent."""
         if self.responses is None:
             raise DriverClosed("the server in memory was closed")
         return self.responses.get_nowait()
+
+
+_KEY: Any = Key(bytes)
+_HYPERLOGLOGS = {
+    "pfadd": Signature("pfadd", "pfadd", (_KEY,), (bytes,)),
+    "pfcount": Signature("pfcount", "pfcount", (_KEY,), (_KEY,)),
+    "pfmerge": Signature("pfmerge", "pfmerge", (_KEY,), (_KEY,)),
+}
+
+
+def _registers(key: Any) -> int:
+    if key.value is None:
+        return 0
+    try:
+        return hyperloglog.decode(key.value)
+    except DecodeError:
+        raise SimpleError("WRONGTYPE Key is not a valid HyperLogLog string value.") from None
 
 
 class _Moment(threading.local):
@@ -334,6 +379,11 @@ class _AtOnce:
         if self._closed:
             raise DriverClosed("the driver is closed")
         answers, blocked = self._server.execute(commands)
+        if blocked and blocks_for is not None and threading.current_thread().name.startswith("redis-patterns-"):
+            # A thread of the driver's own must not move the test's time: it waits a moment of everybody's, and is told
+            # that there was nothing, which it may be told at any time.
+            time.sleep(_MOMENT)
+            return _checked(self._server.execute(commands)[0])
         if blocked and blocks_for is not None:
             waits = blocks_for or math.inf
             if within is None and waits == math.inf:

@@ -107,7 +107,7 @@ class Violation(AssertionError):
         self.what = what
         self.seed = seed
         self.schedule = schedule
-        self.trace = list(trace)
+        self.trace: list[str] = list(trace)
 
     def __str__(self) -> str:
         history = "\n".join(f"  {line}" for line in self.trace)
@@ -156,9 +156,9 @@ class Client:
         """What its flow returned."""
         self.error: Exception | None = None
         """What its flow raised."""
-        self.state = "running"
+        self.state: str = "running"
         """``running``, ``done``, ``failed``, ``cancelled`` or ``crashed``."""
-        self.wakes_at = 0.0
+        self.wakes_at: float = 0.0
         self._world = world
         self._plan: Plan[Any] | None = None
         self._execution: Execution | None = None
@@ -359,9 +359,9 @@ class World:
     """
 
     def __init__(self, seed: int, faults: Faults) -> None:
-        self.clock = Clock()
-        self.server = Server(self.clock)
-        self.random = random.Random(seed)
+        self.clock: Clock = Clock()
+        self.server: Server = Server(self.clock)
+        self.random: random.Random = random.Random(seed)
         self.clients: dict[str, Client] = {}
         self.blocked: list[Client] = []
         """Those that the server keeps waiting, the longest first."""

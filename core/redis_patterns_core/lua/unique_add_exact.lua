@@ -1,0 +1,23 @@
+-- Add members to a set, all of them or none, and see to it that it is kept for as long as its period is.
+--
+-- KEYS[1]  set: the members
+-- ARGV     when the members were there (milliseconds since the epoch), how far ahead that may be, until when the period is
+--          kept (milliseconds since the epoch), how much longer the key lives (milliseconds), how many members there may
+--          be, the members, each of them once
+-- Reply    1 added, -1 the period is not kept any more, -2 it is too far ahead, -3 there would be too many members
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local ends = tonumber(ARGV[3])
+if tonumber(ARGV[1]) > now + tonumber(ARGV[2]) then return -2 end
+if ends <= now then return -1 end
+local count = redis.call('SCARD', KEYS[1])
+if count + #ARGV - 5 > tonumber(ARGV[5]) then
+  for place = 6, #ARGV do count = count + 1 - redis.call('SISMEMBER', KEYS[1], ARGV[place]) end
+  if count > tonumber(ARGV[5]) then return -3 end
+end
+for place = 6, #ARGV do redis.call('SADD', KEYS[1], ARGV[place]) end
+local expires = ends + tonumber(ARGV[4])
+if redis.call('PTTL', KEYS[1]) < expires - now then
+  redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', expires))
+end
+return 1
