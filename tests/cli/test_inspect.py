@@ -266,8 +266,7 @@ def test_what_there_is_to_tell(
     done = command_line("inspect", *words, "--json")
     assert (done.code, done.err) == (0, "")
     told = json.loads(done.out)
-    told_flags = told.get("flags", [])
-    assert all(flag.pop("version") > 0 for flag in told_flags)
+    assert all(flag.pop("version") > 0 for flag in told.get("flags", []))
     assert {name: told[name] for name in expected} == expected
     for table in tables:
         (row,) = told[table]
@@ -304,10 +303,10 @@ def test_times_for_people(command_line: CommandLine, redis: Driver) -> None:
     """Times are dates in UTC, durations have their unit, and what is not there is a dash."""
     redis.run(Lock("order:1").acquire())
     out = command_line("inspect", "lock", "order:1").out
-    assert re.search(r"^  [0-9a-f]{16}  20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ  9\.\d+ s  \d{16}       1$", out, re.MULTILINE)
+    assert re.search(r"^  [0-9a-f]{16}  20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ +9\.\d+ s  \d{16}       1$", out, re.MULTILINE)
     redis.run(Semaphore("gpu", limit=2).acquire())
     assert re.search(
-        r"^  [0-9a-f]{16}  -      9\.\d+ s      0       1$",
+        r"^  [0-9a-f]{16}  - +9\.\d+ s      0       1$",
         command_line("inspect", "semaphore", "gpu").out,
         re.MULTILINE,
     )

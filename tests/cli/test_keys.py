@@ -10,6 +10,7 @@ import pytest
 from redis_patterns import Leaderboard, Lock, Sessions, batch
 from redis_patterns.sync import Driver
 from redis_patterns.testing import Server, cluster
+from redis_patterns_core import surveys
 from tests.cli.conftest import CommandLine
 from tests.drivers.plans import once, sets
 
@@ -90,6 +91,17 @@ def test_what_is_wrong(command_line: CommandLine, redis: Driver) -> None:
     assert "\x1b" not in done.out
     assert all(len(line) <= 80 for line in done.out.splitlines())
     assert "6 wrong; --list shows where" in command_line("keys", "--oversize", "4000").out
+
+
+def test_very_much_is_wrong(command_line: CommandLine, redis: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long list has an end, and says that there is more; a long name is not broken."""
+    monkeypatch.setattr(surveys, "_MOST_LISTED", 2)
+    redis.run(batch(*[sets("SET", f"lock:{{{id}{'x' * 100}}}", 1) for id in range(5)]))
+    done = command_line("keys", "--list")
+    _, listed, summary = done.out.split("\n\n")
+    first, second, more = listed.splitlines()
+    assert all(re.fullmatch(r"without TTL  lock:\{\dx{100}\}", line) for line in (first, second))
+    assert (more, summary) == ("and 3 more", "5 wrong\n")
 
 
 def test_for_programs(command_line: CommandLine, redis: Driver) -> None:

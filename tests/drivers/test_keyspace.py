@@ -48,11 +48,14 @@ from redis_patterns import (
 )
 from redis_patterns.testing import memory
 from redis_patterns_core.flow import Steps, flow, perform
-from redis_patterns_core.keyspace import KINDS, KeyKind, known, problems
+from redis_patterns_core.keys import key
+from redis_patterns_core.keyspace import KINDS, KeyKind, known, matching, problems
 from redis_patterns_core.leases import InOneStep
 from redis_patterns_core.rate_limits import Limit
+from redis_patterns_core.surveys import survey
 from redis_patterns_core.tracing import Outcome, Subject
-from tests.drivers.plans import reads
+from tests.drivers.faces import Face
+from tests.drivers.plans import once, reads
 
 
 @flow
@@ -151,9 +154,9 @@ def flagged(flags: Flags) -> Steps[None]:
 
 
 @flow
-def done_once(once: Once[int]) -> Steps[None]:
-    claim = yield from once.claim("a")
-    yield from once.complete("a", claim.token, 1)
+def done_once(task: Once[int]) -> Steps[None]:
+    claim = yield from task.claim("a")
+    yield from task.complete("a", claim.token, 1)
 
 
 @flow
@@ -251,3 +254,20 @@ def test_the_table_has_nothing_else() -> None:
     """Every row is of a key that some pattern writes."""
     kinds = {kind for make in PATTERNS.values() for kind in seen(make())}
     assert {row.label for row in set(KINDS) - kinds} == set()
+
+
+@pytest.mark.anyio
+async def test_a_survey_on_every_driver(redis: Face, namespace: str) -> None:
+    """A survey finds what there is in a namespace and what is wrong there, on all nodes, and nothing of others'."""
+    for name in map(str, range(20)):
+        await redis.run(Lock(name, namespace=namespace).acquire())
+    orphan = key("leaderboard", "gone", part="scores", namespace=namespace)
+    await redis.run(once("ZADD", orphan, 1, "ann"))
+    found = await redis.run(survey(matching(namespace, "*")))
+    assert {tally.kind.label: tally.keys for tally in found.tallies if tally.kind is not None} == {
+        "lock:{}": 20,
+        "lock:{}:fence": 20,
+        "leaderboard:{}:scores": 1,
+    }
+    assert [(one.key, one.problem) for one in found.offences] == [(orphan.encode(), "orphan")]
+    assert (found.wrong, found.whole) == (1, True)

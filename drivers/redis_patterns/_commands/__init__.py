@@ -40,4 +40,7 @@ def confirmed(arguments: argparse.Namespace) -> bool:
     if not sys.stdin.isatty():
         raise ConfigurationError("nothing was done: --yes must be given where nobody can be asked")
     print("This cannot be undone. Type yes to do it: ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip() == "yes" or bool(fail("nothing was done", 0))
+    if sys.stdin.readline().strip() == "yes":
+        return True
+    print("redis-patterns: nothing was done", file=sys.stderr)
+    return False

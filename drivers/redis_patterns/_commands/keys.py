@@ -68,12 +68,16 @@ def _show(found: Survey, *, names: bool, color: bool) -> None:
         for tally, row in group:
             print(painted(row, "wrong" if color and tally.problems else ""))
     if names and found.offences:
-        print("\n" + "\n".join(columns(sorted((one.problem, escaped(one.key)) for one in found.offences))))
+        # Each in a line, however long, so that it can be given to another program.
+        print("\n" + "\n".join(sorted(f"{one.problem:<11}  {escaped(one.key)}" for one in found.offences)))
+        more = sum(tally.problems.total() for tally in found.tallies) - len(found.offences)
+        if more:
+            print(f"and {more} more")
     if not found.whole:
         print("\nnot all keys were looked at: give a greater --limit, or 0 for all")
     if found.wrong:
-        more = "" if names else "; --list shows where"
-        print(painted(f"\n{found.wrong} wrong{more}", "wrong" if color else ""))
+        where = "" if names else "; --list shows where"
+        print(painted(f"\n{found.wrong} wrong{where}", "wrong" if color else ""))
 
 
 def _pattern(tally: Tally) -> str | None:

@@ -155,7 +155,5 @@ def _show(report: _Report, *, color: bool) -> None:
     for word, notes, shade in (("FAILS", report.failures, "wrong"), ("warning", report.warnings, "python")):
         for line in columns([(word, escaped(note)) for note in notes]) if notes else []:
             print(painted(line, shade if color else ""))
-    print(
-        painted("all that is needed is there", "right" if color else "") if report.ok else "",
-        end="\n" if report.ok else "",
-    )
+    if report.ok:
+        print(painted("all that is needed is there", "right" if color else ""))
