@@ -26,7 +26,7 @@ from tests.drivers.plans import blocks, once, reads
 
 Main = Callable[[Any], Awaitable[None]]
 
-_REALLY = 0.03
+_REALLY = 0.02
 """Seconds of real time in which nothing happens before the clock jumps: an answer of a busy machine takes some."""
 
 
