@@ -30,9 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.processes > 1:
         words = [sys.executable, "-m", "redis_patterns", "worker", *arguments.targets, "--parent", str(os.getpid())]
         words += ["--concurrency", str(arguments.concurrency), "--grace", str(arguments.grace)]
-        words += ["--url", arguments.url] if arguments.url else []
         words += ["--driver", arguments.driver] if arguments.driver else []
-        return _worker_process.supervise(words, arguments.processes, say)
+        # Not on the command line, which everybody on the machine may read: there may be a password in it.
+        environment = {**os.environ, "REDIS_URL": arguments.url} if arguments.url else None
+        return _worker_process.supervise(words, arguments.processes, say, environment=environment)
     url = arguments.url or os.environ.get("REDIS_URL") or "redis://localhost"
     _worker_process.serve(
         works,
