@@ -8,7 +8,7 @@ Source: https://redis.io/docs/latest/commands/scan/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from redis_patterns_core import replies
 from redis_patterns_core.errors import CommandFailed
@@ -16,10 +16,10 @@ from redis_patterns_core.flow import Steps, flow
 from redis_patterns_core.plan import Command, Effect, Plan
 from redis_patterns_core.replies import Reply
 
-__all__ = ["unlink_matching"]
+__all__ = ["scan", "unlink_matching"]
 
 _AT_ONCE = 500
-"""Keys that a step looks at, and that it removes at most, about."""
+"""Keys that a step looks at, and gives at most, about."""
 
 
 @flow
@@ -34,18 +34,38 @@ def unlink_matching(pattern: str) -> Steps[int]:
         that finds some.
     """
     count = 0
+
+    def remove(found: Sequence[bytes]) -> Steps[bool]:
+        nonlocal count
+        # One by one, as they are in different slots.
+        commands = tuple([Command(("UNLINK", key)) for key in found])
+        count += yield from Plan("unlink", commands, _sum, Effect.IDEMPOTENT)
+        return True
+
+    yield from scan(pattern, remove)
+    return count
+
+
+def scan(pattern: str, visit: Callable[[Sequence[bytes]], Steps[bool]]) -> Steps[bool]:
+    """Look for all keys that match, a few hundred at a time; a part of a flow.
+
+    Parameters:
+        pattern: a glob pattern, as SCAN takes it.
+        visit: is given those of each step that finds some, and tells whether to go on.
+
+    Returns:
+        Whether it came to the end.
+    """
     for slot in (yield from _a_slot_of_each_primary()):
         cursor = b"0"
         while True:
             command = Command(("SCAN", cursor, "MATCH", pattern, "COUNT", _AT_ONCE), slot=slot)
             cursor, found = yield from Plan("scan", (command,), _page, Effect.READS)
-            if found:
-                # One by one, as they are in different slots.
-                commands = tuple([Command(("UNLINK", key)) for key in found])
-                count += yield from Plan("unlink", commands, _sum, Effect.IDEMPOTENT)
+            if found and not (yield from visit(found)):
+                return False
             if cursor == b"0":
                 break
-    return count
+    return True
 
 
 def _a_slot_of_each_primary() -> Steps[list[int | None]]:

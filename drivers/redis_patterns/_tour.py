@@ -32,16 +32,18 @@ from redis_patterns_core.leases import Lease
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.member_data import MemberData
 from redis_patterns_core.once import Once
+from redis_patterns_core.ordered_queues import DelayedQueue, PriorityQueue
 from redis_patterns_core.periods import DAY, utc_now
 from redis_patterns_core.plan import Command, Effect, Plan, batch
 from redis_patterns_core.queued_locks import ReadWriteLock
-from redis_patterns_core.queues import FifoQueue
+from redis_patterns_core.queues import EMPTY, FifoQueue
 from redis_patterns_core.sessions import Sessions
 from redis_patterns_core.slots import ConcurrencyLimit
 from redis_patterns_core.standings import Entry, ScoreChange
 from redis_patterns_core.tracing import Outcome, Subject
 from redis_patterns_core.uniques import Uniques
 from redis_patterns_core.windows import FixedWindow, SlidingLog
+from redis_patterns_core.write_behind import WriteBehind
 
 T = TypeVar("T")
 
@@ -100,6 +102,9 @@ def sections(namespace: str) -> list[Section]:
     # Known beforehand, as the step that asks for it names its token.
     job = Job("welcome", {"to": "ann"}, "t", 1, 0, 0, 0.0, 0)
     job_keys = tuple(str(key) for key in keys_of(jobs.reserve(1, worker="w").commands[0]))
+    profiles: WriteBehind[dict[str, str]] = WriteBehind("profiles", ttl=60, namespace=namespace)
+    tickets: PriorityQueue[str] = PriorityQueue("tickets", namespace=namespace)
+    reminders: DelayedQueue[str] = DelayedQueue("reminders", namespace=namespace)
     charges: Once[str] = Once("charges", namespace=namespace)
     mails: FifoQueue[str] = FifoQueue("mails", namespace=namespace)
     flags = Flags("shop", namespace=namespace)
@@ -112,6 +117,8 @@ def sections(namespace: str) -> list[Section]:
     visitors = Uniques("home", namespace=namespace)
     now = utc_now()
     limiter = TokenBucket("api", capacity=2, refill_rate=0.1, namespace=namespace)
+    window = FixedWindow("logins", limit=1, per=3600, namespace=namespace)
+    log = SlidingLog("mails", limit=2, per=3600, namespace=namespace)
     both = AllOf(
         SlidingLog("burst", limit=5, per=60, namespace=namespace),
         FixedWindow("month", limit=1000, per=2_592_000, namespace=namespace),
@@ -122,6 +129,10 @@ def sections(namespace: str) -> list[Section]:
     lock = Lock("order:123", ttl=10, namespace=namespace)
     lease = Lease(lock.name, "worker-1")  # known beforehand, as the step that acquires it names its token
     ann, bob = Entry("ann", 30.0, 1), Entry("bob", 12.5, 2)
+    # What a flow writes, as its plans are made on the way.
+    parts = ("value:ann", "dirty", "due", "saving", "failed", "dead", "last")
+    kept_behind = tuple(key("behind", "profiles", "0", part=part, namespace=namespace) for part in parts)
+    cached = {name: (users.key(name), f"{users.key(name)}:wake") for name in ("1", "2")}
     return [
         Section(
             "Leaderboard: members by score, the highest first",
@@ -196,8 +207,32 @@ def sections(namespace: str) -> list[Section]:
                 Step('users.get("1")', users.get("1"), _is("Ann")),
                 Step('users.invalidate_tags("staff")', users.invalidate_tags("staff"), _is(None)),
                 Step('users.get("1")', users.get("1"), _is(MISS)),
+                Step('users.load("2", str)', users.load("2", str), _is(""), keys=cached["2"]),
+                Step('users.get("2")', users.get("2"), _is("")),
+                Step(
+                    'users.write("1", "Anna", save=len)',
+                    users.write("1", "Anna", save=len),
+                    lambda got: got,
+                    keys=cached["1"],
+                ),
+                Step('users.invalidate("1", "2")', users.invalidate("1", "2"), _is(2)),
             ],
             {"users": users},
+        ),
+        Section(
+            "WriteBehind: written at once, and saved a little later",
+            [
+                Step(
+                    'profiles.put("ann", {"town": "Bern"})',
+                    profiles.put("ann", {"town": "Bern"}),
+                    lambda got: got > 0,
+                    keys=kept_behind,
+                ),
+                Step('profiles.get("ann")', profiles.get("ann"), _is({"town": "Bern"})),
+                Step("profiles.flush(len, all_now=True)", profiles.flush(len, all_now=True), _is(1)),
+                Step("profiles.pending()", profiles.pending(), _is(0)),
+            ],
+            {"profiles": profiles},
         ),
         Section(
             "Sessions: what is known of a visitor, until it ends",
@@ -269,6 +304,24 @@ def sections(namespace: str) -> list[Section]:
             {"mails": mails},
         ),
         Section(
+            "PriorityQueue: the lowest number first, and of one priority in order",
+            [
+                Step('tickets.put("a question", 5)', tickets.put("a question", 5), _is(1)),
+                Step('tickets.put("it burns", 0)', tickets.put("it burns", 0), _is(2)),
+                Step("tickets.pop_many(2)", tickets.pop_many(2), _is(["it burns", "a question"])),
+            ],
+            {"tickets": tickets},
+        ),
+        Section(
+            "DelayedQueue: nothing can be taken before its time",
+            [
+                Step('reminders.put("tea", delay=240)', reminders.put("tea", delay=240), _is(1)),
+                Step("reminders.pop()", reminders.pop(), _is(EMPTY)),
+                Step("reminders.length()", reminders.length(), _is(1)),
+            ],
+            {"reminders": reminders},
+        ),
+        Section(
             "Flags: who has a feature, the same everywhere",
             [
                 Step(
@@ -304,6 +357,16 @@ def sections(namespace: str) -> list[Section]:
                 Step('limiter.peek("bob")', limiter.peek("bob"), lambda got: got.allowed and got.remaining == 2),
             ],
             {"limiter": limiter},
+        ),
+        Section(
+            "FixedWindow and SlidingLog: so many in an hour",
+            [
+                Step('window.hit("alice")', window.hit("alice"), lambda got: got.allowed and got.remaining == 0),
+                Step('window.hit("alice")', window.hit("alice"), lambda got: not got.allowed),
+                Step('log.hit("alice", 2)', log.hit("alice", 2), lambda got: got.allowed and got.remaining == 0),
+                Step('log.hit("alice")', log.hit("alice"), lambda got: not got.allowed),
+            ],
+            {"window": window, "log": log},
         ),
         Section(
             "AllOf: several limits in one step, all or none",

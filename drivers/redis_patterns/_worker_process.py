@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,19 +121,22 @@ async def _serve_later(module: Any, url: str, works: Sequence[AnyWork], options:
         await redis.work(*works, **options)
 
 
-def supervise(words: Sequence[str], count: int, say: Callable[[str], None]) -> int:
+def supervise(
+    words: Sequence[str], count: int, say: Callable[[str], None], *, environment: Mapping[str, str] | None = None
+) -> int:
     """Keep so many processes running until SIGTERM or SIGINT comes, which they get too; give the exit code.
 
     Parameters:
         words: the command of each.
         count: how many.
         say: shows a line.
+        environment: their variables; this process's own where none are given.
     """
     stopping = Stopping()
 
     def start() -> subprocess.Popen[bytes]:
         # In a group of its own, or Ctrl-C in a terminal would be a second signal for it beside ours.
-        return subprocess.Popen(words, process_group=0)  # noqa: S603  this program itself
+        return subprocess.Popen(words, env=environment, process_group=0)  # noqa: S603  this program itself
 
     running = [start() for _ in range(count)]
     again: list[float] = []

@@ -145,6 +145,27 @@ def test_a_process_for_several_queues(redis: Driver, redis_server: Server, names
     assert [counts.totals["acked"] for counts in found] == [10, 10]
 
 
+def test_a_password_is_on_no_command_line(redis_server: Server, namespace: str) -> None:
+    """The processes are told of the server by their environment, which others cannot read."""
+    url = redis_server.url.replace("unix://", "unix://default:secret@", 1)  # which a server without passwords ignores
+    words = ["tests.drivers.work_target:work", "--processes", "2", "--url", url]
+    process = start(*words, namespace=namespace)
+    try:
+        assert process.stderr is not None
+        # Each says so when it listens to signals.
+        workers = [process.stderr.readline().split()[2].rstrip(":") for _ in range(2)]
+        shown = subprocess.run(
+            ["ps", "-o", "args=", "-p", ",".join(workers)], capture_output=True, check=True, text=True
+        )
+        assert shown.stdout.count("worker") >= 2
+        assert "secret" not in shown.stdout
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_processes_end_with_their_supervisor(redis: Driver, redis_server: Server, namespace: str) -> None:
     """When that is killed they stop, as if they had been told."""
     jobs: Jobs[float] = Jobs("process", namespace=namespace)

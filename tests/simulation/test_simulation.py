@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from redis_patterns import Call, Command, ConfigurationError, Effect, Once, Plan, Sleep, Steps, flow
+from redis_patterns.testing.memory import Server
 from redis_patterns.testing.simulation import SOME, Faults, Setup, Violation, World, explore, replay, simulate
 from tests.simulation.behind_bugs import BEHIND_BUGS
 from tests.simulation.behind_cases import BEHIND_CASES, behind_setup
@@ -51,6 +52,7 @@ from tests.simulation.lease_bugs import LEASE_BUGS
 from tests.simulation.lease_cases import LEASE_CASES, fair_setup
 from tests.simulation.once_bugs import ONCE_BUGS
 from tests.simulation.once_cases import AGAIN, ONCE_CASES, REFUSE, once_setup
+from tests.simulation.queue_cases import BY_PRIORITY, FIFO, LATER, QUEUE_BUGS, QUEUE_CASES
 from tests.simulation.session_bugs import SESSION_BUGS
 from tests.simulation.session_cases import SESSION_CASES, session_setup
 
@@ -74,6 +76,7 @@ CASES = {
     **JOB_CASES,
     **COUNTER_CASES,
     **ONCE_CASES,
+    **QUEUE_CASES,
     **FLAG_CASES,
 }
 PLANTED = [
@@ -85,6 +88,7 @@ PLANTED = [
     *SESSION_BUGS,
     *JOB_BUGS,
     *ONCE_BUGS,
+    *QUEUE_BUGS,
     *FLAG_BUGS,
     *COUNTER_BUGS,
 ]
@@ -189,6 +193,20 @@ def test_a_job_in_all_orders() -> None:
     setup = jobs_setup(producers=1, puts=1, workers=2, turns=2, steady=True)
     report = explore(setup, steps=24, faults=("crash", "lose_reply"), most_schedules=3000)
     assert report.schedules == 3000
+
+
+def test_queues_keep_their_order() -> None:
+    """What came first goes first, of one priority; and what is due first."""
+    server = Server()
+    server.run(FIFO.put_many("abc"))
+    for place, item in enumerate("cxayb"):
+        server.run(BY_PRIORITY.put(item, 1 if item in "xy" else 0))
+        server.run(LATER.put(f"later {item}", delay=5 - place))
+    server.clock.advance(6)
+    server.run(LATER.promote())
+    with server.sync() as redis:
+        assert redis.run(FIFO.pop_many(9)) == [*"abc", "later b", "later y", "later a", "later x", "later c"]
+        assert redis.run(BY_PRIORITY.pop_many(9)) == list("cabxy")
 
 
 @pytest.mark.parametrize("once", [AGAIN, REFUSE], ids=["again", "refuse"])

@@ -1,0 +1,47 @@
+"""``redis-patterns worker``: does jobs until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from redis_patterns import _worker_process
+from redis_patterns._commands import OK
+from redis_patterns_core.errors import ConfigurationError
+
+__all__ = ["run"]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Work.
+
+    Raises:
+        ConfigurationError: something that is no work, or a number that is not allowed.
+        PatternsError: the server refuses the user, or cannot be reached.
+    """
+
+    def say(line: str) -> None:
+        print(f"redis-patterns worker {os.getpid()}: {line}", file=sys.stderr, flush=True)
+
+    works = [_worker_process.found(target) for target in arguments.targets]
+    if arguments.processes < 1:
+        raise ConfigurationError(f"--processes must be at least 1, not {arguments.processes}")
+    if arguments.processes > 1:
+        words = [sys.executable, "-m", "redis_patterns", "worker", *arguments.targets, "--parent", str(os.getpid())]
+        words += ["--concurrency", str(arguments.concurrency), "--grace", str(arguments.grace)]
+        words += ["--driver", arguments.driver] if arguments.driver else []
+        # Not on the command line, which everybody on the machine may read: there may be a password in it.
+        environment = {**os.environ, "REDIS_URL": arguments.url} if arguments.url else None
+        return _worker_process.supervise(words, arguments.processes, say, environment=environment)
+    url = arguments.url or os.environ.get("REDIS_URL") or "redis://localhost"
+    _worker_process.serve(
+        works,
+        url,
+        arguments.driver,
+        say,
+        concurrency=arguments.concurrency,
+        grace=arguments.grace,
+        parent=arguments.parent,
+    )
+    return OK
