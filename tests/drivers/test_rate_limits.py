@@ -65,7 +65,8 @@ def test_every_number_is_the_models_by_the_servers_time(name: str, redis_server:
             assert (allowed == 1, remaining, retry, reset, next_) == model.take(now, cost)
             refused += not allowed
         redis.run(limit.reset(id))
-    assert 1000 < refused < 9900
+    # How many depends on how fast they go; there are some of both.
+    assert 50 < refused < 9950
 
 
 CROWD = """

@@ -178,7 +178,7 @@ def test_writing_behind_with_a_kill_at_every_point() -> None:
 THINGS = ("load", "save", "renew", "rotate", "destroy", "destroy_all")
 
 
-@pytest.mark.parametrize(("place", "orders"), enumerate((4854, 12_758, 8784, 5070, 2778, 1674)), ids=THINGS)
+@pytest.mark.parametrize(("place", "orders"), list(enumerate((4854, 12_758, 8784, 5070, 2778, 1674))), ids=THINGS)
 def test_sessions_in_all_orders(place: int, orders: int) -> None:
     """Three clients that each read a session and do something with it: every order of every three things, to the end,
     with an expiry anywhere. Whatever they do, a session that has ended never is there again.
