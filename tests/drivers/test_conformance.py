@@ -162,6 +162,7 @@ async def test_a_script_that_the_server_forgot(
 # Deadlines and blocking
 
 
+@pytest.mark.renews
 async def test_a_blocking_plan_waits_for_its_answer(connect: Connect, namespace: str) -> None:
     """It gets what is pushed, or ``None`` when its time is over, and others are served meanwhile."""
     key = f"{namespace}:list"
