@@ -226,36 +226,45 @@ class Jobs(Generic[T]):
             ConfigurationError: a count that is not allowed, or an empty name.
         """
         validate.integer("count", count, least=1, most=_MOST_AT_ONCE)
-        validate.text("worker", worker)
-        ms, shown = self._ms, token or secrets.token_hex(8)
-        parts = (
-            "ready",
-            "delayed",
-            "leased",
-            "data",
-            "job",
-            "unique",
-            "done",
-            "meta",
-            "wake",
-            "dead",
-            "errors",
-            "given",
-        )
-        command = _RESERVE(
-            self._keys(*parts),
-            count,
-            ms["lease"],
-            shown,
-            worker,
-            self.max_running or 0,
-            self.losses,
-            _STEP,
-            self.keep_dead,
-            ms["keep_dead_for"],
-        )
-        codec = self.codec
-        return Plan("jobs.reserve", (command,), lambda answers: read_taken(answers[0], shown, codec), Effect.IDEMPOTENT)
+        return self._reserve(count, worker, token or secrets.token_hex(8))
+
+    def reserve_when_woken(
+        self, seconds: float, count: int = 1, *, worker: str, token: str | None = None
+    ) -> Plan[TakenJobs[T]]:
+        """Wait until there may be something to take, and take it without another question.
+
+        For who is at rest: jobs that are there already wake nobody, so `reserve` comes first.
+
+        Parameters:
+            seconds: for how long to wait for a wake-up, 2 ms or more; after that, too, what there is is taken. Leases
+                may run since the request was sent, as the answer does not say when it was that the jobs were taken.
+            count, worker, token: as for `reserve`.
+
+        Returns:
+            A plan of one round trip that blocks. Where its answer is lost, `reserve` with the same token gives them.
+
+        Raises:
+            ConfigurationError: as for `reserve`.
+        """
+        validate.integer("count", count, least=1, most=_MOST_AT_ONCE)
+        pause, shown, codec = _pause(seconds), token or secrets.token_hex(8), self.codec
+        commands = (Command(("BLPOP", self._key("wake"), pause)), self._reserving(count, worker, shown))
+        # Not sent twice: the second would wait for a wake-up while the leases of what the first has got run.
+        return Plan("jobs.reserve", commands, lambda answers: read_taken(answers[1], shown, codec), Effect.ONCE, pause)
+
+    def recall(self, *, worker: str, token: str) -> Plan[TakenJobs[T]]:
+        """Give what was given for a request whose answer nobody waits for any more; nothing will be from now on.
+
+        Parameters:
+            worker, token: of that request.
+
+        Returns:
+            A plan of one round trip, idempotent.
+
+        Raises:
+            ConfigurationError: an empty name.
+        """
+        return self._reserve(0, worker, token)
 
     def ack(self, job: Job[Any], result: Any = None) -> Settlement:
         """Say that a job is done.
@@ -384,7 +393,7 @@ class Jobs(Generic[T]):
         Returns:
             A plan of one round trip that blocks, and tells whether there may be; of several who wait one is woken.
         """
-        pause = max(0.002, round(seconds, 3))
+        pause = _pause(seconds)
         command = Command(("BLPOP", self._key("wake"), pause))
         return Plan("jobs.wait", (command,), lambda answers: answers[0] is not None, Effect.IDEMPOTENT, pause)
 
@@ -417,7 +426,7 @@ class Jobs(Generic[T]):
         found = yield from Plan("jobs.result", (Command(("LINDEX", key, 0)),), _first, Effect.READS)
         if found is None and seconds:
             # Onto itself, so that all who wait find it.
-            pause = max(0.002, round(seconds, 3))
+            pause = _pause(seconds)
             command = Command(("BLMOVE", key, key, "LEFT", "LEFT", pause))
             found = yield from Plan("jobs.result", (command,), _first, Effect.IDEMPOTENT, pause)
         if not isinstance(found, bytes):
@@ -559,6 +568,39 @@ class Jobs(Generic[T]):
     def _result_key(self, id: str) -> str:
         return f"{self._prefix}:result:{id}"
 
+    def _reserve(self, count: int, worker: str, token: str) -> Plan[TakenJobs[T]]:
+        command, codec = self._reserving(count, worker, token), self.codec
+        return Plan("jobs.reserve", (command,), lambda answers: read_taken(answers[0], token, codec), Effect.IDEMPOTENT)
+
+    def _reserving(self, count: int, worker: str, token: str) -> Command:
+        validate.text("worker", worker)
+        parts = [
+            "ready",
+            "delayed",
+            "leased",
+            "data",
+            "job",
+            "unique",
+            "done",
+            "meta",
+            "wake",
+            "dead",
+            "errors",
+            "given",
+        ]
+        return _RESERVE(
+            self._keys(*parts),
+            count,
+            self._ms["lease"],
+            token,
+            worker,
+            self.max_running or 0,
+            self.losses,
+            _STEP,
+            self.keep_dead,
+            self._ms["keep_dead_for"],
+        )
+
     def _encoded(self, payload: T) -> bytes:
         data = self.codec.encode(payload)
         if len(data) > self.max_payload:
@@ -592,6 +634,11 @@ def _id(id: str) -> str:
     if not isinstance(id, str) or not 1 <= len(id) <= _LONGEST_ID:
         raise ConfigurationError(f"id must be a text of 1 to {_LONGEST_ID} characters, not {id!r}")
     return id
+
+
+def _pause(seconds: float) -> float:
+    # What Redis takes for 0 would be for ever.
+    return max(0.002, round(seconds, 3))
 
 
 def _first(answers: Sequence[Reply]) -> Reply:

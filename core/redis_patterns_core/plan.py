@@ -144,7 +144,8 @@ class Plan(Generic[T_co]):
         commands: sent in one write; all of them are answered.
         parse: makes the result of the replies, one for each command, none of them an error; pure.
         effect: what sending the plan twice would do.
-        blocks_for: seconds for which the server may keep the answer back (0 for as long as it takes), or ``None``.
+        blocks_for: seconds for which the server may keep the answer to the first command back (0 for as long as it
+            takes), and with it those to the others, which follow then; or ``None``.
     """
 
     name: str

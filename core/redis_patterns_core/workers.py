@@ -22,7 +22,7 @@ from redis_patterns_core.plan import Plan, batch
 from redis_patterns_core.value import value
 from redis_patterns_core.work import AnyWork, BatchWork, Happening, OnWork, WorkEvent
 
-__all__ = ["Assignment", "Exchange", "Line", "Worker"]
+__all__ = ["Assignment", "Exchange", "Line", "Listening", "Worker"]
 
 _MOST_AT_ONCE = 1000
 _MOST_PERMITS = 100
@@ -69,13 +69,17 @@ class Line:
 
     Parameters:
         work: what is done with its jobs.
-        listening: whether somebody waits for its wake-ups; a driver's to set.
+        listening: whether somebody waits for its wake-ups.
     """
 
     def __init__(self, work: AnyWork) -> None:
         self.work: AnyWork = work
         self.jobs: Jobs[Any] = work.jobs
         self.listening: bool = False
+        # How many handlers are kept free for the jobs that come with a wake-up.
+        self.kept: int = 0
+        # Whether it was asked for jobs without an answer so far: it may have given some.
+        self.unanswered: bool = False
         self.running: dict[tuple[str, str], _Running] = {}
         self.outbox: list[tuple[Job[Any], Settlement]] = []
         self.token: str = secrets.token_hex(8)
@@ -96,9 +100,20 @@ class Line:
         """Note that there may be jobs."""
         self.ask_at = 0.0
 
-    def patience(self) -> float:
-        """Give the seconds to wait for a wake-up before looking without one; never twice the same."""
-        return _SLICE * (0.8 + 0.4 * random.random())
+
+@value
+class Listening:
+    """A wait for the wake-up of a queue, for `Worker.heard`.
+
+    Parameters:
+        plan: one round trip that blocks.
+        line: of which queue.
+        wanted: how many jobs it takes along; 0 where it only waits.
+    """
+
+    plan: Plan[Any]
+    line: Line
+    wanted: int
 
 
 @value
@@ -163,8 +178,8 @@ class Worker:
 
     @property
     def room(self) -> int:
-        """How many further handlers can begin."""
-        return self.concurrency - len(self._open)
+        """How many further handlers can begin, without those that are kept free."""
+        return self.concurrency - len(self._open) - sum(line.kept for line in self.lines)
 
     @property
     def open(self) -> list[Assignment]:
@@ -203,6 +218,7 @@ class Worker:
                 plans.append(batch(*[limit.hit(asked.jobs.name) for _ in range(wanted)]))
             else:
                 plans.append(asked.jobs.reserve(wanted, worker=self.name, token=asked.token))
+                asked.unanswered = True
         if not plans:
             return None
         plan = batch(*plans) if len(plans) > 1 else plans[0].map(lambda only: (only,))
@@ -256,7 +272,7 @@ class Worker:
             line.not_before = now + min(_SLICE, *waits) + random.random() * _JITTER
 
     def _taken(self, line: Line, taken: TakenJobs[Any], wanted: int, asked_at: float, now: float) -> list[Assignment]:
-        line.token = secrets.token_hex(8)
+        line.token, line.unanswered = secrets.token_hex(8), False
         for job in taken.unreadable:
             line.outbox.append((job, line.jobs.give_up(job, "the payload cannot be read")))
             self._tell(line, "unreadable", job)
@@ -289,12 +305,56 @@ class Worker:
             return math.inf
         return max(0.0, min(line.due_at for line in self.lines) - now)
 
-    def deaf(self, now: float) -> list[Line]:
-        """Give the queues whose wake-ups are wanted, and for which nobody listens."""
-        if self.room <= 0:
-            return []
-        # One whose limit refuses has nothing of a wake-up until then.
-        return [line for line in self.lines if not line.listening and line.due_at > now and line.not_before <= now]
+    def listen(self, now: float, *, most: float = math.inf) -> list[Listening]:
+        """Give the waits for wake-ups that are to begin: of queues to which nobody listens.
+
+        Parameters:
+            now: the time, by the driver's monotonic clock.
+            most: how long one may take, in seconds.
+        """
+        begin: list[Listening] = []
+        for line in self.lines:
+            # One whose limit refuses has nothing of a wake-up until then.
+            if self.room > 0 and not line.listening and line.due_at > now and line.not_before <= now:
+                line.listening = True
+                begin.append(self._listening(line, now, most))
+        return begin
+
+    def _listening(self, line: Line, now: float, most: float) -> Listening:
+        # Never twice the same; and what is left of leases must be worth it, as they may run since the wait began.
+        seconds = min(most, _SLICE * (0.8 + 0.4 * random.random()))
+        alert = min(seconds, line.jobs.lease_seconds / 2)
+        # Jobs come along with the wake-up where nothing else may need the place that is kept for them meanwhile.
+        others = self.room > 1 or len(self.lines) == 1
+        if line.work.limit is None and line.ask_at - now > alert and others:
+            line.kept, line.unanswered, wanted = 1, True, line.work.batch_size
+            plan = line.jobs.reserve_when_woken(alert, wanted, worker=self.name, token=line.token)
+            return Listening(plan, line, wanted)
+        return Listening(line.jobs.wait_for_work(seconds), line, 0)
+
+    def heard(self, listening: Listening, got: Any, *, asked_at: float, now: float) -> list[Assignment]:
+        """Take the answer of a wait, and give what handlers are to begin with.
+
+        Parameters:
+            listening: what was waited for.
+            got: what its plan gave.
+            asked_at: when it began.
+            now: the time; both of the driver's monotonic clock.
+        """
+        self.unheard(listening)
+        return self._taken(listening.line, got, listening.wanted, asked_at, now) if listening.wanted else []
+
+    def unheard(self, listening: Listening) -> None:
+        """Note that a wait has ended without an answer: the queue is asked, and says what it has given to nobody."""
+        listening.line.listening, listening.line.kept = False, 0
+        listening.line.wake()
+
+    def recall(self, line: Line) -> Exchange | None:
+        """Give the question what a request has got whose answer nobody waited for; ``None`` where there is none."""
+        if not line.unanswered:
+            return None
+        plan = line.jobs.recall(worker=self.name, token=line.token).map(lambda only: (only,))
+        return Exchange(plan, (), (), line, 0, permits=False)
 
     # Leases
 

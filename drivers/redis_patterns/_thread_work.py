@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import random
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from redis_patterns_core.errors import CommandFailed, OutcomeUnknown, PatternsError, Unreachable
-from redis_patterns_core.workers import Assignment, Line, Worker
+from redis_patterns_core.workers import Assignment, Line, Listening, Worker
 
 __all__ = ["ThreadWork"]
 
@@ -55,6 +56,9 @@ class ThreadWork:
         self._until = until
         self._changed = threading.Condition()
         self._inbox: queue.SimpleQueue[Assignment | None] = queue.SimpleQueue()
+        self._waits: dict[Line, queue.SimpleQueue[Listening | None]] = {
+            line: queue.SimpleQueue() for line in worker.lines
+        }
         self._late: set[Assignment] = set()
         self._stopping = False
         self._over = threading.Event()
@@ -64,9 +68,9 @@ class ThreadWork:
     def serve(self) -> None:
         """Work; returns when it was told to stop and every job is settled."""
         threads = [threading.Thread(target=self._keep, name="redis-patterns-leases", daemon=True)]
-        for line in self._worker.lines:
+        for line, waits in self._waits.items():
             name = f"redis-patterns-listener {line.jobs.name}"
-            threads.append(threading.Thread(target=self._listen, args=(line,), name=name, daemon=True))
+            threads.append(threading.Thread(target=self._listen, args=(waits,), name=name, daemon=True))
         for thread in threads:
             thread.start()
         for _ in range(self._worker.concurrency):
@@ -76,16 +80,18 @@ class ThreadWork:
         finally:
             # Interrupted or not: what became of jobs is told; what is still worked on is given back.
             with self._changed:
-                for assignment in self._worker.open:
-                    self._worker.released(assignment, self._clock())
+                self._give_back(self._worker.open)
             self._over.set()
-            with self._changed:
-                self._changed.notify_all()
+            for waits in self._waits.values():
+                waits.put(None)
             for _ in range(self._worker.concurrency):
                 self._inbox.put(None)
             self._say_farewell()
             for thread in threads:
                 thread.join(2 * _LISTEN)
+            # What came with a wake-up for a worker that had stopped.
+            self._recall()
+            self._say_farewell()
 
     def _turn(self) -> None:
         pause, ends_at = 0.05, 0.0
@@ -117,40 +123,45 @@ class ThreadWork:
         seconds = _LOOK_EVERY
         if not self._stopping:
             now = self._clock()
-            for line in self._worker.deaf(now):
-                line.listening = True
-                self._changed.notify_all()
+            for listening in self._worker.listen(now, most=_LISTEN):
+                self._waits[listening.line].put(listening)
             seconds = min(seconds, self._worker.waits_for(now))
         self._changed.wait(seconds)
 
-    def _listen(self, line: Line) -> None:
-        while not self._over.is_set():
+    def _listen(self, waits: queue.SimpleQueue[Listening | None]) -> None:
+        while (listening := waits.get()) is not None:
+            asked_at = self._clock()
+            try:
+                got = self._run(listening.plan)
+            except _TROUBLE:
+                time.sleep(0.2 * random.random())
+                with self._changed:
+                    self._worker.unheard(listening)
+                    self._changed.notify_all()
+                continue
+            except PatternsError:
+                return  # the driver is closed
             with self._changed:
-                while not line.listening and not self._over.is_set():
-                    self._changed.wait()
-            woken, looks_at = False, self._clock() + line.patience()
-            # In shorter requests, as a thread that waits cannot be stopped.
-            while not woken and not self._over.is_set() and self._clock() < looks_at:
-                try:
-                    woken = self._run(line.jobs.wait_for_work(_LISTEN))
-                except _TROUBLE:
-                    time.sleep(0.2 * random.random())
-                    break
-                except PatternsError:
-                    return  # the driver is closed
-            with self._changed:
-                pass_on = woken and (self._worker.room <= 0 or self._stopping)
-                line.listening = False
-                line.wake()
+                pass_on = got and (self._stopping or (not listening.wanted and self._worker.room <= 0))
+                begin = self._worker.heard(listening, got, asked_at=asked_at, now=self._clock())
+                if self._stopping:
+                    begin = self._give_back(begin)
                 self._changed.notify_all()
+            for assignment in begin:
+                self._inbox.put(assignment)
             if pass_on:
-                self._tell_another(line)
+                self._tell_another(listening.line)
 
     def _tell_another(self, line: Line) -> None:
         try:
             self._run(line.jobs.wake())
         except PatternsError:
             return  # who waits looks by itself before long
+
+    def _give_back(self, assignments: list[Assignment]) -> list[Assignment]:
+        for assignment in assignments:
+            self._worker.released(assignment, self._clock())
+        return []
 
     def _start_one(self) -> None:
         threading.Thread(target=self._serve_jobs, name="redis-patterns-work", daemon=True).start()
@@ -198,6 +209,14 @@ class ThreadWork:
             self._worker.failed(assignment, error, now, timed_out=True)
             self._late.add(assignment)
             self._start_one()
+
+    def _recall(self) -> None:
+        for line in self._worker.lines:
+            exchange = self._worker.recall(line)
+            if exchange is not None:
+                with contextlib.suppress(PatternsError):
+                    got = self._run(exchange.plan)
+                    self._give_back(self._worker.exchanged(exchange, got, asked_at=0.0, now=0.0))
 
     def _say_farewell(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,7 +11,7 @@ import anyio
 import anyio.abc
 
 from redis_patterns_core.errors import CommandFailed, OutcomeUnknown, PatternsError, Unreachable
-from redis_patterns_core.workers import Assignment, Line, Worker
+from redis_patterns_core.workers import Assignment, Line, Listening, Worker
 
 __all__ = ["AsyncWork"]
 
@@ -91,24 +92,30 @@ class AsyncWork:
         seconds = None
         if not self._stopping:
             now = self._clock()
-            for line in self._worker.deaf(now):
-                line.listening = True
-                tasks.start_soon(self._listen, line)
+            for listening in self._worker.listen(now):
+                tasks.start_soon(self._listen, listening, tasks)
             seconds = self._worker.waits_for(now)
         with anyio.move_on_after(seconds):
             await self._changed.wait()
 
-    async def _listen(self, line: Line) -> None:
-        woken = False
+    async def _listen(self, listening: Listening, tasks: anyio.abc.TaskGroup) -> None:
+        asked_at = self._clock()
         try:
-            woken = await self._run(line.jobs.wait_for_work(line.patience()))
+            got = await self._run(listening.plan)
         except _TROUBLE:
             await anyio.sleep(0.2 * random.random())
-        if woken and self._worker.room <= 0:
-            await self._pass_on(line)
-        line.listening = False
-        line.wake()
+            self._worker.unheard(listening)
+            self._changed.set()
+            return
+        if got and (self._stopping or (not listening.wanted and self._worker.room <= 0)):
+            await self._pass_on(listening.line)
+        begin = self._worker.heard(listening, got, asked_at=asked_at, now=self._clock())
         self._changed.set()
+        for assignment in begin:
+            if self._stopping:
+                self._worker.released(assignment, self._clock())
+            else:
+                tasks.start_soon(self._handle, assignment)
 
     async def _pass_on(self, line: Line) -> None:
         try:
@@ -164,6 +171,8 @@ class AsyncWork:
         self._end(self._worker.open)
 
     async def _say_farewell(self) -> None:
+        for line in self._worker.lines:
+            await self._recall(line)
         while (exchange := self._worker.exchange(0.0, ask=False)) is not None:
             try:
                 got = await self._run(exchange.plan)
@@ -173,3 +182,11 @@ class AsyncWork:
         for line in self._worker.lines:
             if line.listening:
                 await self._pass_on(line)
+
+    async def _recall(self, line: Line) -> None:
+        exchange = self._worker.recall(line)
+        if exchange is not None:
+            with contextlib.suppress(*_TROUBLE):
+                got = await self._run(exchange.plan)
+                for assignment in self._worker.exchanged(exchange, got, asked_at=0.0, now=0.0):
+                    self._worker.released(assignment, 0.0)

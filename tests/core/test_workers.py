@@ -22,7 +22,7 @@ from redis_patterns import (
     batch,
 )
 from redis_patterns.testing.memory import Server
-from redis_patterns_core.workers import Assignment, Worker
+from redis_patterns_core.workers import Assignment, Listening, Worker
 
 
 class Desk:
@@ -53,6 +53,14 @@ class Desk:
         if exchange is None:
             return []
         return self.worker.exchanged(exchange, self.server.run(exchange.plan), asked_at=now, now=now)
+
+    def listen(self) -> list[Listening]:
+        return self.worker.listen(self.server.clock())
+
+    def hear(self, listening: Listening) -> list[Assignment]:
+        """Let a wait have its answer, and give what is to begin."""
+        now = self.server.clock()
+        return self.worker.heard(listening, self.server.run(listening.plan), asked_at=now, now=now)
 
     def beat(self) -> list[Assignment]:
         """Prolong the leases, and give what is to end."""
@@ -123,16 +131,110 @@ def test_when_it_asks() -> None:
     assert payloads(desk.turn()) == [1]
     assert desk.worker.exchange(desk.server.clock(), ask=True) is None
     assert 7 <= desk.worker.waits_for(desk.server.clock()) < 7.01
-    (line,) = desk.worker.deaf(desk.server.clock())
-    line.listening = True
-    assert desk.worker.deaf(desk.server.clock()) == []
+    desk.server.clock.advance(3.5)
+    (listening,) = desk.listen()
+    assert (listening.plan.name, listening.wanted) == ("jobs.wait", 0), "one is due before the wait may be over"
+    assert desk.listen() == []
     desk.put(2)
     assert desk.turn() == [], "nobody has told it"
-    line.listening = False
-    line.wake()
+    assert desk.hear(listening) == []
     assert payloads(desk.turn()) == [2]
     assert desk.worker.waits_for(desk.server.clock()) == math.inf
-    assert desk.worker.deaf(desk.server.clock()) == []
+    assert desk.listen() == []
+
+
+def test_jobs_that_come_with_a_wake_up() -> None:
+    """Where nothing else is due meanwhile a place is kept for one, and it needs no further question."""
+    desk = Desk(concurrency=2)
+    assert desk.turn() == []
+    (listening,) = desk.listen()
+    assert (listening.plan.name, listening.wanted, desk.worker.room) == ("jobs.reserve", 1, 1)
+    assert 4 <= (listening.plan.blocks_for or 0) <= 6
+    desk.put(1, 2, 3)
+    assert payloads(desk.hear(listening)) == [1]
+    assert (desk.worker.room, desk.said()) == (1, ["began"])
+    assert payloads(desk.turn()) == [2], "there may be more"
+    (plan, asked) = desk.worker.beat()
+    assert (plan.name, [job.payload for _, jobs in asked for job in jobs]) == ("jobs.extend", [1, 2])
+
+
+def test_a_wake_up_that_brings_nothing() -> None:
+    """Its place is free again, and what Redis says of the next job holds."""
+    desk = Desk()
+    desk.turn()
+    (listening,) = desk.listen()
+    desk.server.run(desk.jobs.enqueue("later", delay=3))
+    assert desk.hear(listening) == []
+    assert desk.worker.room == 3
+    assert 3 <= desk.worker.waits_for(desk.server.clock()) < 3.01
+    (listening,) = desk.listen()
+    assert listening.wanted == 0
+
+
+def test_a_wait_without_an_answer() -> None:
+    """The queue is asked at once, and gives what it has given already."""
+    desk = Desk()
+    desk.turn()
+    (listening,) = desk.listen()
+    desk.put(1, 2)
+    desk.server.run(listening.plan)
+    desk.worker.unheard(listening)
+    assert desk.worker.room == 3
+    assert payloads(desk.turn()) == [1]
+    assert desk.counts() == (1, 0, 1, 0)
+    (listening,) = desk.listen()
+    assert payloads(desk.hear(listening)) == [2], "of the other somebody is told"
+
+
+def test_a_wait_that_is_broken_off() -> None:
+    """When a worker stops, it asks what the wait may have got, and gives it back."""
+    desk = Desk()
+    desk.turn()
+    (line,) = desk.worker.lines
+    assert desk.worker.recall(line) is None, "nobody waits"
+    (listening,) = desk.listen()
+    desk.put(1)
+    desk.server.run(listening.plan)
+    exchange = desk.worker.recall(line)
+    assert exchange is not None
+    (given,) = desk.worker.exchanged(exchange, desk.server.run(exchange.plan), asked_at=0, now=0)
+    assert payloads([given]) == [1]
+    desk.worker.released(given, 0)
+    desk.turn(ask=False)
+    assert desk.counts() == (1, 0, 0, 0)
+    desk.wake()
+    lost = desk.worker.exchange(0, ask=True)
+    assert lost is not None
+    exchange = desk.worker.recall(line)
+    assert exchange is not None, "any request, until it is answered"
+    assert desk.worker.exchanged(exchange, desk.server.run(exchange.plan), asked_at=0, now=0) == []
+    assert desk.worker.recall(line) is None
+    desk.server.run(lost.plan)
+    assert desk.counts() == (1, 0, 0, 0), "what comes late is given nothing"
+
+
+def test_when_a_wake_up_brings_no_jobs_along() -> None:
+    """Where a limit is to be asked first, and where another queue would have no place left."""
+    jobs = Jobs[int]("x")
+    desk = Desk(works=[Work(jobs, id, limit=TokenBucket("x", capacity=1, refill_rate=1))])
+    desk.turn()
+    desk.turn()
+    desk.turn()
+    assert [listening.wanted for listening in desk.listen()] == [0]
+    desk = Desk(concurrency=2, works=[Work(jobs, id), Work(Jobs[int]("y"), id)])
+    desk.turn()
+    desk.turn()
+    assert [listening.wanted for listening in desk.listen()] == [1, 0]
+
+
+def test_a_short_lease() -> None:
+    """It may run since the wait began, so that one is no longer than half of it; and no longer than a driver wants."""
+    desk = Desk(lease=2)
+    desk.turn()
+    assert [listening.plan.blocks_for for listening in desk.listen()] == [1]
+    desk = Desk()
+    desk.turn()
+    assert [one.plan.blocks_for for one in desk.worker.listen(desk.server.clock(), most=0.5)] == [0.5]
 
 
 def test_of_several_queues_the_first_comes_first() -> None:
@@ -215,7 +317,7 @@ def test_permits() -> None:
     assert turn() == ("jobs.reserve", [3, 4, 5])
     assert desk.worker.exchange(desk.server.clock(), ask=True) is None
     assert 2 <= desk.worker.waits_for(desk.server.clock()) < 2.01, "until the next permit"
-    assert desk.worker.deaf(desk.server.clock()) == [], "a wake-up would be in vain"
+    assert desk.listen() == [], "a wake-up would be in vain"
     desk.server.clock.advance(12.1)
     assert [turn() for _ in range(2)] == [("batch(8 token_bucket.hit)", []), ("jobs.reserve", [6, 7, 8, 9])]
     assert desk.server.run(limit.peek("x")).remaining == 0, "two were taken in vain"

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
 import pytest
 
-from redis_patterns import ConfigurationError, Job, JobFailed, Jobs, QueueFull, Text, batch
+from redis_patterns import ConfigurationError, Job, JobFailed, Jobs, QueueFull, TakenJobs, Text, batch
 from redis_patterns.sync import Driver
 from redis_patterns.testing.memory import Server as Memory
 from tests.drivers.faces import Face
@@ -267,6 +268,38 @@ async def test_who_works(redis: Face, jobs: Jobs[Any]) -> None:
     assert counts.next_lease_ends_in is not None
     (known,) = await redis.run(jobs.look("x"))
     assert (known.state, known.progress, known.payload) == ("leased", "50 %", "x")
+
+
+@pytest.mark.renews
+async def test_taking_what_wakes(redis: Face, jobs: Jobs[Any]) -> None:
+    """Who waits is given a job with the wake-up, in one round trip; and what there is when its time is over."""
+    got: list[TakenJobs[Any]] = []
+
+    async def wait() -> None:
+        got.append(await redis.run(jobs.reserve_when_woken(30, worker="w", token="t")))
+
+    assert (await redis.run(jobs.reserve_when_woken(0.002, worker="w"))).jobs == ()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await redis.run(jobs.enqueue_many(["a", "b"]))
+    assert [job.payload for job in got[0].jobs] == ["a"]
+    assert (await redis.run(jobs.reserve(worker="w", token="t"))).jobs == got[0].jobs, "where its answer was lost"
+    assert await redis.run(jobs.wait_for_work(0.002)), "there is another"
+    (late,) = (await redis.run(jobs.reserve_when_woken(0.002, 5, worker="w"))).jobs
+    assert late.payload == "b", "nobody was woken for it"
+    with pytest.raises(ConfigurationError, match="count"):
+        jobs.reserve_when_woken(1, 0, worker="w")
+
+
+async def test_recalling_a_request(redis: Face, jobs: Jobs[Any]) -> None:
+    """It gives what the request was given; where that was nothing, the request is given nothing when it comes later."""
+    await redis.run(jobs.enqueue_many(["a", "b"]))
+    taken = await redis.run(jobs.reserve(worker="w", token="t"))
+    assert (await redis.run(jobs.recall(worker="w", token="t"))).jobs == taken.jobs
+    await redis.run(jobs.settle(jobs.release(taken.jobs[0])))
+    assert [(await redis.run(jobs.recall(worker="w", token=token))).jobs for token in ("t", "u", "u")] == [(), (), ()]
+    assert (await redis.run(jobs.reserve(5, worker="w", token="u"))).jobs == ()
+    assert len((await redis.run(jobs.reserve(5, worker="w", token="v"))).jobs) == 2
 
 
 async def test_waking(redis: Face, jobs: Jobs[Any]) -> None:

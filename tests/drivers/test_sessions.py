@@ -360,9 +360,9 @@ def test_round_trips() -> None:
     server = Memory()
     execute = server.execute
 
-    def counted(commands: Any) -> Any:
+    def counted(commands: Any, *, waits: bool = False) -> Any:
         trips.append(" ".join(str(command.args[0]) for command in commands))
-        return execute(commands)
+        return execute(commands, waits=waits)
 
     server.execute = counted  # type: ignore[method-assign]
     sessions, limit = Sessions(), FixedWindow("api", limit=5, per=60)

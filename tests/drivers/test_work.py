@@ -363,6 +363,26 @@ def test_a_worker_that_is_cancelled(shift: Callable[..., Shift], redis: Driver, 
     assert worker.kinds() == {"began": 2, "released": 2}
 
 
+@pytest.mark.parametrize("turn", range(4))
+def test_a_job_that_comes_while_a_worker_leaves(
+    shift: Callable[..., Shift], redis: Driver, namespace: str, kind: str, turn: int
+) -> None:
+    """It was given along with a wake-up that nobody took any more: it is given back, and to the next one at once."""
+    jobs = Jobs[int]("x", lease=60, result_ttl=60, namespace=namespace)
+    worker = shift(jobs, lambda job: job.payload)
+    wait_until(lambda: redis.run(jobs.inspect()).workers)
+    put = threading.Thread(target=lambda: redis.run(jobs.enqueue(1, id="a")))
+    put.start()
+    worker.stop() if kind == "sync" or turn % 2 else worker.cancel()
+    put.join()
+    found = redis.run(jobs.inspect())
+    assert (found.leased, found.totals.get("lost", 0)) == (0, 0)
+    if found.ready:
+        other = shift(jobs, lambda job: job.payload)
+        assert redis.run(jobs.result("a", wait=10)) == 1
+        other.stop()
+
+
 def test_several_workers(shift: Callable[..., Shift], redis: Driver, namespace: str) -> None:
     """They share the jobs, and do each once, whoever is woken."""
     jobs: Jobs[int] = Jobs("work", namespace=namespace)

@@ -21,16 +21,24 @@ class Mistaken(Jobs[int]):
         source = Script.load(script).source
         assert source.count(before) == 1, before
         broken = Script(script, source.replace(before, after))
-        (command,) = plan.commands
-        if command.script is None or command.script.name != script:
-            return plan
-        return replace(plan, commands=(Command(("EVALSHA", broken.sha, *command.args[2:]), broken),))
+        return replace(
+            plan,
+            commands=tuple(
+                Command(("EVALSHA", broken.sha, *command.args[2:]), broken)
+                if command.script is not None and command.script.name == script
+                else command
+                for command in plan.commands
+            ),
+        )
 
     def enqueue_many(self, *args: Any, **kwargs: Any) -> Plan[Any]:
         return self._plan(super().enqueue_many(*args, **kwargs))
 
     def reserve(self, *args: Any, **kwargs: Any) -> Plan[Any]:
         return self._plan(super().reserve(*args, **kwargs))
+
+    def reserve_when_woken(self, *args: Any, **kwargs: Any) -> Plan[Any]:
+        return self._plan(super().reserve_when_woken(*args, **kwargs))
 
     def settle(self, *args: Any, **kwargs: Any) -> Plan[Any]:
         return self._plan(super().settle(*args, **kwargs))

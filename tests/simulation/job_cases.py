@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-from redis_patterns import Call, Command, Job, Jobs, PatternsError, Plan, Sleep, Steps, TakenJobs, flow
+from redis_patterns import Call, Command, Job, Jobs, OutcomeUnknown, PatternsError, Plan, Sleep, Steps, TakenJobs, flow
 from redis_patterns.testing.simulation import Setup, World
 from redis_patterns_core import replies
 
@@ -56,11 +56,17 @@ class Ledger:
     def acknowledged(self, job: Job[Any]) -> None:
         self.acked[job.id] = self.world.server.time()
 
-    def began(self, job: Job[Any], done_before: dict[str, float]) -> None:
-        """Note that a worker begins with a job, which it asked for when `done_before` was done."""
+    def began(self, job: Job[Any], done_before: dict[str, float], *, late: bool) -> None:
+        """Note that a worker begins with a job, which it asked for when `done_before` was done.
+
+        Parameters:
+            job: which.
+            done_before: when others were done.
+            late: whether its lease may be over, as the worker stood still with the answer.
+        """
         if job.id in done_before and self.world.server.time() - done_before[job.id] < REMEMBER:
             self.wrong.append(f"{job.id} was given again after it was done")
-        if job.fence < self.fences.get(job.id, 0):
+        if job.fence < self.fences.get(job.id, 0) and not late:
             self.wrong.append(f"{job.id} was given with a fence that had been")
         self.fences[job.id] = max(self.fences.get(job.id, 0), job.fence)
 
@@ -112,16 +118,27 @@ def jobs_setup(
         def works(number: int) -> Steps[None]:
             for _ in range(turns):
                 yield from Sleep(world.random.choice((0, 0.02, 0.1)))
-                done_before = dict(ledger.acked)
+                done_before, asked_at = dict(ledger.acked), world.clock()
                 with contextlib.suppress(PatternsError):
-                    token = f"{world.random.getrandbits(64):016x}"
-                    taken: TakenJobs[int] = yield from jobs.reserve(
-                        world.random.choice((1, 2)), worker=f"w{number}", token=token
-                    )
+                    taken: TakenJobs[int] = yield from takes(number)
                     for job in taken.jobs:
-                        yield from Call(ledger.began, job, done_before)
+                        ledger.began(job, done_before, late=world.clock() - asked_at >= LEASE)
                     for job in taken.jobs:
                         yield from handle(number, job)
+
+        def takes(number: int) -> Steps[TakenJobs[int]]:
+            token, count = f"{world.random.getrandbits(64):016x}", world.random.choice((1, 2))
+            if world.random.random() < 0.3:
+                with contextlib.suppress(OutcomeUnknown):
+                    woken: TakenJobs[int] = yield from jobs.reserve_when_woken(
+                        0.3, count, worker=f"w{number}", token=token
+                    )
+                    return woken
+                if world.random.random() < 0.3:
+                    given: TakenJobs[int] = yield from jobs.recall(worker=f"w{number}", token=token)
+                    return given
+            taken: TakenJobs[int] = yield from jobs.reserve(count, worker=f"w{number}", token=token)
+            return taken
 
         def handle(number: int, job: Job[int]) -> Steps[None]:
             if not steady:

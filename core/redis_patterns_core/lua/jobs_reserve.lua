@@ -13,7 +13,7 @@
 -- KEYS[10] sorted set: jobs that are dead, by when they died
 -- KEYS[11] hash: the last errors of jobs
 -- KEYS[12] hash: what each worker was given last: its token, and the ids, each with its length
--- ARGV     how many at most, lease (milliseconds), a token for this request, the worker, how many may be worked on at once (0
+-- ARGV     how many at most (0 only what was given for this token, and nothing more will be), lease (milliseconds), a token for this request, the worker, how many may be worked on at once (0
 --          any number), how often a job may be lost, how many are moved in one step, how many dead ones are kept, for how
 --          long (milliseconds)
 -- Reply    {milliseconds until the next is due or a lease ends, or -1; 1 where none may be taken now; then for each job: id,
@@ -112,6 +112,13 @@ if asked and string.sub(asked, 1, #token + 1) == token .. ' ' then
   end
   reply[1] = next_in()
   return reply
+end
+
+if wanted == 0 then
+  -- The request itself may come yet, on a connection that was closed behind it: now it has had its answer.
+  redis.call('HSET', KEYS[12], worker, token .. ' ')
+  redis.call('PEXPIRE', KEYS[12], whole(math.max(60000, lease)))
+  return {next_in(), 0}
 end
 
 reap()

@@ -146,23 +146,29 @@ class Server:
         """Give the seconds since the epoch, by the server's own clock."""
         return self.clock.time() + self.skew
 
-    def execute(self, commands: Sequence[Command]) -> tuple[list[Reply], bool]:
+    def execute(self, commands: Sequence[Command], *, waits: bool = False) -> tuple[list[Reply], bool]:
         """Execute commands.
 
+        Parameters:
+            commands: which, in their order.
+            waits: stop at the first one that would block on a real server; without it, all go as if its time was up.
+
         Returns:
-            One reply for each, errors included, and whether the last one is empty because a real server would block.
+            One reply for each that was executed, errors included, and whether it stopped at the last of them.
         """
         answers: list[Reply] = []
         with self._lock, _time_is(self.time):
-            self._socket.would_block = False
+            blocked = self._socket.would_block = False
             for command in commands:
                 self._socket.sendall(packed(command, self._known))
                 answer = self._socket.next_response()
                 answers.append(error_reply(answer) if isinstance(answer, Exception) else answer)
-            self.commands += len(commands)
+                blocked = waits and self._socket.would_block
+                if blocked:
+                    break
+            self.commands += len(answers)
             if self._history is not None:
-                self._history.append((self.time(), commands))
-            blocked = self._socket.would_block
+                self._history.append((self.time(), commands[: len(answers)]))
         if any(type(answer) is ErrorReply and answer.code == "NOSCRIPT" for answer in answers):
             self._known.clear()
         changed, self._changed = self._changed, []
@@ -378,21 +384,22 @@ class _AtOnce:
         """Execute commands."""
         if self._closed:
             raise DriverClosed("the driver is closed")
-        answers, blocked = self._server.execute(commands)
-        if blocked and blocks_for is not None and threading.current_thread().name.startswith("redis-patterns-"):
+        answers, blocked = self._server.execute(commands, waits=blocks_for is not None)
+        if not blocked or blocks_for is None:
+            return _checked(answers)
+        if threading.current_thread().name.startswith("redis-patterns-"):
             # A thread of the driver's own must not move the test's time: it waits a moment of everybody's, and is told
             # that there was nothing, which it may be told at any time.
             time.sleep(_MOMENT)
-            return _checked(self._server.execute(commands)[0])
-        if blocked and blocks_for is not None:
-            waits = blocks_for or math.inf
-            if within is None and waits == math.inf:
-                raise RuntimeError("this plan would block for ever: nobody else can push what it waits for")
-            if within is not None and within < waits:
-                self._server.clock.advance(within)
-                raise Incomplete("timed out", sent=True)
-            self._server.clock.advance(waits)
-        return _checked(answers)
+            return _checked(answers[:-1] + self._server.execute(commands[len(answers) - 1 :])[0])
+        waits = blocks_for or math.inf
+        if within is None and waits == math.inf:
+            raise RuntimeError("this plan would block for ever: nobody else can push what it waits for")
+        if within is not None and within < waits:
+            self._server.clock.advance(within)
+            raise Incomplete("timed out", sent=True)
+        self._server.clock.advance(waits)
+        return _checked(answers + self._server.execute(commands[len(answers) :])[0])
 
     def close(self) -> None:
         """Take no more."""
@@ -422,10 +429,14 @@ class _Waiting:
         clock = self._server.clock
         ends_at = clock() + blocks_for if blocks_for else math.inf
         attempt.sent = True
+        answers: list[Reply] = []
         while True:
-            answers, blocked = self._server.execute(commands)
-            if not blocked or blocks_for is None or clock() >= ends_at:
+            patient = blocks_for is not None and clock() < ends_at
+            further, blocked = self._server.execute(commands[len(answers) :], waits=patient)
+            answers += further
+            if not blocked:
                 return _checked(answers)
+            answers.pop()
             await self._server.changed_or(ends_at)
 
     async def close(self, grace: float) -> None:

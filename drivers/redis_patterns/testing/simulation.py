@@ -27,7 +27,7 @@ from typing import Any
 from redis_patterns.testing.memory import Clock, Server
 from redis_patterns_core.errors import ConfigurationError, PatternsError
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Steps, Within, perform
-from redis_patterns_core.plan import Plan
+from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
 
@@ -195,22 +195,29 @@ class Client:
         if plan is None:
             self._go_on()
             return "wakes up"
-        if plan.blocks_for is not None and not fault and self._blocks(plan, plan.blocks_for):
+        if plan.blocks_for is not None and not fault and self._blocks(plan.blocks_for):
             return f"{plan.name}, waits"
-        attempt, said = self._attempt(plan, fault)
+        attempt, said = self._attempt(fault)
         return f"{plan.name}{said}{self._take(plan, attempt)}"
 
     def serve(self) -> bool:
         """Give a client that is blocked what it waits for, if that is there now."""
-        answers, blocked = self._world.server.execute(self._plan.commands if self._plan is not None else ())
+        answers, blocked = self._world.server.execute(self._commands, waits=True)
         if not blocked:
             self._served, self.wakes_at = answers, 0.0
         return not blocked
 
-    def _blocks(self, plan: Plan[Any], seconds: float) -> bool:
+    @property
+    def _commands(self) -> Sequence[Command]:
+        """What is to be sent: of the plan, what has no answer yet."""
+        if self._execution is not None:
+            return self._execution.commands
+        return self._plan.commands if self._plan is not None else ()
+
+    def _blocks(self, seconds: float) -> bool:
         if self._blocked_until is not None:
             return False  # served, or its time is up
-        answers, blocked = self._world.server.execute(plan.commands)
+        answers, blocked = self._world.server.execute(self._commands, waits=True)
         self._blocked_until = self._world.clock() + (seconds or math.inf)
         if not blocked:
             self._served = answers
@@ -226,19 +233,21 @@ class Client:
             self._world.blocked.remove(self)
         return waited
 
-    def _attempt(self, plan: Plan[Any], fault: str) -> tuple[Incomplete, str]:
+    def _attempt(self, fault: str) -> tuple[Incomplete, str]:
         if self._blocked_until is not None:
-            served = self._served
+            answers, after = self._served, self._commands[1:]
             self._unblock()
-            if fault:
+            # When its time is up, what comes after what has blocked follows, whether or not somebody hears of it.
+            if answers is None and (not fault or (after and self._world.random.random() < 0.5)):
+                answers = [None, *self._world.server.execute(after)[0]]
+            if fault or answers is None:
                 return Incomplete("lost", sent=True), ", the connection is lost"
-            return Incomplete(answers=[None] if served is None else served), ""
+            return Incomplete(answers=answers), ""
         if fault == "refuse":
             return Incomplete("refused"), ", no connection"
         if fault == "lose_request":
             return Incomplete("lost", sent=True), ", the request is lost"
-        commands = plan.commands if self._execution is None else self._execution.commands
-        answers, _ = self._world.server.execute(commands)
+        answers, _ = self._world.server.execute(self._commands)
         if fault == "lose_reply":
             return Incomplete("lost", sent=True), ", the reply is lost"
         return Incomplete(answers=answers), ""
