@@ -91,7 +91,7 @@ def older_server() -> Iterator[Server]:
 
 @pytest.fixture
 def place(cell: Cell, request: pytest.FixtureRequest) -> Server | RunningCluster | str:
-    """Give the server of the cell: the session's own, its cluster, or the URL of a further one; in memory "", for none."""
+    """Give the server of the cell: the session's own, its cluster, the URL of a further one; in memory ""."""
     if cell.place == "cluster":
         running: RunningCluster = request.getfixturevalue("redis_cluster")
         return running
