@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import binascii
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,11 +54,13 @@ def test_the_hash_tag_is_all_of_the_names_and_nothing_else(names: list[str], par
         ("foo{}{bar}", slot(b"foo{}{bar}")),
         ("foo{{bar}}zap", slot("{bar")),
         ("foo{bar}{zap}", slot("bar")),
+        ("foo}bar", binascii.crc_hqx(b"foo}bar", 0) % 16384),
+        ("}{a", binascii.crc_hqx(b"}{a", 0) % 16384),
     ],
 )
 def test_slots_are_those_of_the_cluster_specification(text: str, expected: int) -> None:
     """The examples of the specification, and numbers that a server gives for CLUSTER KEYSLOT."""
-    assert slot(text) == expected
+    assert slot(text) == slot(text.encode()) == expected
 
 
 def test_an_empty_tag_is_no_tag() -> None:
