@@ -143,13 +143,13 @@ class Changes(ast.NodeVisitor):
                 yield "test", ast.UnaryOp(ast.Not(), node.test)
             case ast.comprehension() if node.ifs:
                 yield "ifs", []
-            case ast.Constant(value=bool()):
-                yield "value", not node.value
-            case ast.Constant(value=int() | float()):
-                yield "value", node.value + 1
-                yield "value", node.value - 1
-            case ast.Constant(value=str() | bytes()) if node.value:
-                yield "value", node.value[:0]
+            case ast.Constant(value=bool() as held):
+                yield "value", not held
+            case ast.Constant(value=int() | float() as number):
+                yield "value", number + 1
+                yield "value", number - 1
+            case ast.Constant(value=str() | bytes() as text) if text:
+                yield "value", text[:0]
             case ast.Attribute(value=ast.Name(id="Effect")) if node.attr in self.EFFECTS:
                 yield "attr", self.EFFECTS[self.EFFECTS.index(node.attr) - 1]
             case ast.Return() if node.value is not None and not _is_none(node.value):
@@ -196,7 +196,8 @@ class Telling(ast.NodeTransformer):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """Add the line, and go on within the function."""
         line = min([node.lineno, *(one.lineno for one in node.decorator_list)])
-        place = ast.Constant((self.file, ".".join([*self.names, node.name]), line))
+        name = ".".join([*self.names, node.name])
+        place = ast.Tuple([ast.Constant(self.file), ast.Constant(name), ast.Constant(line)], ast.Load())
         self.names += [node.name, "<locals>"]
         self.generic_visit(node)
         del self.names[-2:]
@@ -253,9 +254,8 @@ def of_python(path: Path) -> Iterator[Mutant]:
         before = ast.unparse(node)
         old = getattr(node, name, None)
         setattr(node, name, value)
-        removed, bare = (node if name == "removed" else None), None
-        if isinstance(node, ast.UnaryOp) and isinstance(value, ast.UAdd):
-            bare = node
+        removed = node if name == "removed" else None
+        bare = node if isinstance(node, ast.UnaryOp) and isinstance(value, ast.UAdd) else None
         marked = {id(one): place for place, one in enumerate(ast.walk(tree))}
         changed = copy.deepcopy(tree)
         nodes = list(ast.walk(changed))
@@ -264,7 +264,7 @@ def of_python(path: Path) -> Iterator[Mutant]:
             nodes[marked[id(bare)]] if bare else None,
         )
         changed = ast.fix_missing_locations(removal.visit(changed))
-        after = "nothing" if removed else ast.unparse(node.operand if bare else node)
+        after = "nothing" if removed else ast.unparse(bare.operand if bare else node)
         if old is None:
             delattr(node, name)
         else:
@@ -283,7 +283,7 @@ def _short(text: str) -> str:
     return " ".join(text.split())[:110]
 
 
-LUA = tuple(
+LUA: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(before), after)
     for before, after in (
         (r" < ", " <= "),
@@ -320,7 +320,7 @@ def of_lua(path: Path) -> Iterator[Mutant]:
         text, dashes, comment = line.partition("--")
         for before, after in LUA:
             for found in before.finditer(text.rstrip("\n") if not dashes else text):
-                put = found.expand(after) if isinstance(after, str) else after(found)
+                put = after(found) if callable(after) else found.expand(after)
                 changed = text[: found.start()] + put + text[found.end() :]
                 source = "".join([*lines[:number], changed + dashes + comment, *lines[number + 1 :]])
                 shown = f"{_short(text)}  ->  {_short(changed) or 'nothing'}"
@@ -373,9 +373,7 @@ class Run:
         for path in self.files():
             name = path.stem if path.suffix == ".py" else f"lua/{path.stem}"
             mutants = list(of_python(path) if path.suffix == ".py" else of_lua(path))
-            chosen = range(len(mutants))
-            if len(mutants) > self.most:
-                chosen = sorted(random.Random(name).sample(chosen, self.most))
+            chosen = sorted(random.Random(name).sample(range(len(mutants)), min(len(mutants), self.most)))
             count: Counter[str] = Counter()
             for mutant in (mutants[number] for number in chosen):
                 verdict = self.verdict(mutant)
@@ -401,7 +399,7 @@ class Run:
                 vars(module)["_reached"] = here.add
                 tree = Telling(module.__file__).visit(ast.parse(Path(module.__file__).read_text()))
                 swap(Path(module.__file__), ast.fix_missing_locations(tree))
-        Script.__call__ = call  # type: ignore[method-assign]
+        Script.__call__ = call  # type: ignore[method-assign, assignment]
         for item in items:
             here.clear()
             began = time.monotonic()

@@ -43,9 +43,8 @@ class Desk:
     def __init__(self, **options: Any) -> None:
         self.server = Server()
         self.told: list[str] = []
-        self.cache: Cache[Any] = Cache(
-            "c", **{"ttl": 10, "on_event": lambda event, _: self.told.append(event), **options}
-        )
+        options = {"ttl": 10, **options}
+        self.cache: Cache[Any] = Cache("c", on_event=lambda event, _: self.told.append(event), **options)
 
     def __call__(self, step: Any) -> Any:
         with self.server.sync() as redis:
@@ -459,10 +458,10 @@ def test_tags_that_were_not_asked_for() -> None:
     """They are read in a second round trip; one that has another id now makes it none."""
     cache: Cache[int] = Cache("c", ttl=10)
     for now, given in ((EPOCH.encode(), 4), (b"other", MISS), (None, MISS)):
-        dry = Dry(cache.get_many(["a", "b"]))
-        dry.expect("cache.get").answer(entry("4", tags={"tag:{x}": EPOCH}), None)
-        dry.expect("cache.tags").answer(now)
-        assert dry.result == ({} if given is MISS else {"a": given})
+        many = Dry(cache.get_many(["a", "b"]))
+        many.expect("cache.get").answer(entry("4", tags={"tag:{x}": EPOCH}), None)
+        many.expect("cache.tags").answer(now)
+        assert many.result == ({} if given is MISS else {"a": given})
     # What an acquisition finds with tags that were not asked for is loaded anew.
     dry = Dry(cache.load("a", lambda: 5))
     dry.expect("cache.get").answer(None)
@@ -550,7 +549,7 @@ def test_nonsense_is_refused(wrong: dict[str, Any], said: str) -> None:
         (lambda: next(CACHE.set_many({"a": 1}, ttl=0).steps()), "ttl must"),
         (lambda: next(CACHE.set_many({"a": 1}, tags="ab").steps()), "tags must be several texts, not one: 'ab'"),
         (lambda: next(CACHE.load("a", print, ttl=0).steps()), "ttl must"),
-        (lambda: next(CACHE.load_many(["a"], dict, ttl=0).steps()), "ttl must"),
+        (lambda: next(CACHE.load_many(["a"], lambda _: {}, ttl=0).steps()), "ttl must"),
         (lambda: next(CACHE.write("a", 1, print, ttl=0).steps()), "ttl must"),
         (lambda: next(CACHE.invalidate_matching("").steps()), "pattern must"),
     ],

@@ -53,7 +53,7 @@ def test_each_step_yields_itself_and_returns_what_is_sent() -> None:
         (Spawn(count_to(1)), None),
         (Defer(GET), None),
         (Within(GET, 0.5), 7),
-        (Alongside(call, count_to(1)), 4),
+        (Alongside(call, Cache[int]("x", ttl=1)._keep([])), 4),
         (Shared("k", count_to(1)), 9),
         (count_to(1), 9),
     ]

@@ -115,8 +115,9 @@ def test_keys() -> None:
 )
 def test_limits_that_are_none(options: dict[str, Any], said: str) -> None:
     """They are refused when they are built, with the argument's name, and so is an id that is none."""
+    allowed: dict[str, Any] = {"name": "x", "limit": 1}
     with pytest.raises(ConfigurationError, match=said):
-        ConcurrencyLimit(**{"name": "x", "limit": 1, **options})
+        ConcurrencyLimit(**{**allowed, **options})
     for ask in (EXPORTS.slot, EXPORTS.count, EXPORTS.key):
         with pytest.raises(ConfigurationError, match="id must"):
             ask("")

@@ -33,7 +33,8 @@ class Desk:
 
     def __init__(self, **options: Any) -> None:
         self.server = Server()
-        self.behind: WriteBehind[Any] = WriteBehind("profiles", **{"ttl": 60, "delay": 1, "most_delay": 3, **options})
+        options = {"ttl": 60, "delay": 1, "most_delay": 3, **options}
+        self.behind: WriteBehind[Any] = WriteBehind("profiles", **options)
         self.saved: list[list[Write[Any]]] = []
         self.broken: Exception | None = None
 
