@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from redis_patterns import (
     new_token,
 )
 from redis_patterns.testing import Dry
+from redis_patterns_core.leases import fingerprint
 
 LOCK = Lock("x", ttl=9)
 FENCE = 1_700_000_000_000_000
@@ -196,6 +198,15 @@ def test_a_held_lease_runs_out_by_the_clock() -> None:
         lease.check()
     lease.renewed(200.0)
     assert lease.lost
+
+
+def test_what_is_shown_of_a_lease() -> None:
+    """Its name, and that it was lost; of its token 64 bits of a hash."""
+    lease = Held(Lease("x", "t0ken", 109.0), Clock())
+    assert repr(lease) == "<Held 'x'>"
+    lease.lose()
+    assert repr(lease) == "<Held 'x', lost>"
+    assert fingerprint("t0ken") == hashlib.sha256(b"t0ken").hexdigest()[:16]
 
 
 def test_a_lease_without_an_end_counts_as_lost() -> None:

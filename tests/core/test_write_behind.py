@@ -138,6 +138,31 @@ def test_a_write_while_it_is_loaded(newer: Any, given: str) -> None:
         assert desk(desk.behind.get("ann")) == newer
 
 
+def test_somebody_else_loads_it_meanwhile() -> None:
+    """Theirs was stored first, and is given; what is stored at once takes no round trip more."""
+    desk = Desk()
+    theirs = desk.behind.load("ann", lambda: "theirs")
+    assert desk(desk.behind.load("ann", lambda: desk(theirs) and "ours")) == "theirs"
+    before = desk.server.commands
+    desk(desk.behind.load("bob", lambda: "loaded"))
+    assert desk.server.commands == before + 3
+
+
+def test_a_write_that_outlives_what_can_be_read() -> None:
+    """What waits to be saved counts, though its value has expired: nothing that was loaded is put in its place."""
+    desk = Desk(ttl=1, delay=60, most_delay=60)
+
+    def loader() -> str:
+        desk(desk.behind.put("ann", "written"))
+        desk.advance(2)
+        return "loaded"
+
+    assert desk(desk.behind.load("ann", loader)) == "written"
+    assert desk(desk.behind.get("ann")) == "written"
+    desk.flush(all_now=True)
+    assert [write.value for write in desk.saved[0]] == ["written"]
+
+
 def test_what_cannot_be_saved() -> None:
     """It is due again after twice as long each time, and ends among the dead letters."""
     desk = Desk(retry_after=1, most_retry=3, tries=4, delay=0)
@@ -204,24 +229,17 @@ def test_who_waits_for_room() -> None:
 
 
 def test_one_that_is_saved_by_somebody() -> None:
-    """It is kept from others for `lease`; what was written meanwhile is saved too."""
+    """It is kept from others for `lease`; what is written meanwhile is saved afterwards."""
     desk = Desk(lease=5)
-    desk(desk.behind.put("ann", 1))
-    seen: list[Any] = []
-
-    def save(writes: Sequence[Write[Any]]) -> None:
-        seen.append(writes[0].value)
-        if len(seen) == 1:
-            desk.advance(4.999)
-            seen.append(desk.flush(all_now=True))
-            desk.advance(0.001)
-            seen.append(desk.flush(all_now=True))
-            desk(desk.behind.put("ann", 2))
-
-    assert desk(desk.behind.flush(save, all_now=True)) == 2
-    assert seen == [1, 0, 1, 2]
-    assert [write.value for batch in desk.saved for write in batch] == [1]
-    assert desk(desk.behind.pending()) == 0
+    first = desk(desk.behind.put("ann", 1))
+    desk(desk.behind._claim(0, "t", all_now=True))
+    desk.advance(4.999)
+    desk(desk.behind.put("ann", 2))
+    assert desk.flush(all_now=True) == 0
+    assert desk(desk.behind._settle(0, "t", [("ann", first)], saved=True)) == [1, 0]
+    assert desk(desk.behind.pending()) == 1
+    assert desk.flush(all_now=True) == 1
+    assert [write.value for write in desk.saved[0]] == [2]
 
 
 def test_the_lease_is_prolonged_while_it_is_saved() -> None:
@@ -235,6 +253,50 @@ def test_the_lease_is_prolonged_while_it_is_saved() -> None:
     dry.sleep(10).expect("behind.renew").fail(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         _ = dry.result
+
+
+def test_what_prolonging_does() -> None:
+    """Those that this saver has are kept from others for another `lease`, and counted; those of another are not."""
+    desk = Desk(lease=5)
+    desk.advance(0.123)
+    desk(desk.behind.put("ann", 1))
+    assert [write.key for write in desk(desk.behind._claim(0, "t", all_now=True)).writes] == ["ann"]
+    desk.advance(4)
+    for token, kept in (("other", 0), ("t", 1)):
+        steps = desk.behind._keep(0, token, ["ann", "bob"]).steps()
+        next(steps)  # it sleeps
+        assert desk(steps.send(None)) == kept
+    desk.advance(4.999)
+    assert desk.flush(all_now=True) == 0
+    desk.advance(0.001)
+    assert desk.flush(all_now=True) == 1
+
+
+def test_what_settling_tells_and_leaves() -> None:
+    """How many were saved and how many are dead letters; of what was saved only the value and the last number stay."""
+    desk = Desk(tries=1)
+    desk.advance(0.123)
+    numbers = [desk(desk.behind.put(key, 1)) for key in ("ann", "bob", "eve")]
+    desk(desk.behind._claim(0, "t", all_now=True))
+    settled = list(zip(("ann", "bob", "eve"), numbers, strict=True))
+    assert desk(desk.behind._settle(0, "t", settled[:2], saved=True)) == [2, 0]
+    assert desk(desk.behind._settle(0, "t", settled[2:], saved=False)) == [0, 1]
+    assert [write.key for write in desk(desk.behind.dead_letters())] == ["eve"]
+    desk(desk.behind.forget_dead("eve"))
+    values = [f"behind:{{profiles:0}}:value:{key}" for key in ("ann", "bob", "eve")]
+    assert desk.server.keys() == ["behind:{profiles:0}:last", *values]
+
+
+def test_sequence_numbers_only_grow() -> None:
+    """Within a microsecond, and by a clock that was put back."""
+    desk = Desk()
+    seen = [0]
+    for skew in (0, 0, -10, -10, 5):
+        desk.server.skew = skew
+        seen.append(desk(desk.behind.put(str(len(seen)), 1)))
+        assert seen[-1] > seen[-2]
+    assert seen[1] == 1_700_000_000_000_000
+    assert seen[4] == seen[1] + 3
 
 
 def test_what_cannot_be_read() -> None:
