@@ -17,13 +17,17 @@ from redis_patterns import (
     Effect,
     EncodeError,
     Json,
+    Now,
     OutcomeUnknown,
+    Plan,
     Text,
     Unreachable,
 )
 from redis_patterns.testing import Dry
 from redis_patterns.testing.memory import Server
+from redis_patterns_core.cache import _Fetched
 from redis_patterns_core.entries import Stored
+from redis_patterns_core.flow import Shared
 
 AWAY: list[Exception] = [
     Unreachable("x", "gone"),
@@ -558,3 +562,64 @@ def test_bad_arguments_are_named(call: Callable[[], object], said: str) -> None:
     """With what is allowed."""
     with pytest.raises(ConfigurationError, match=said):
         call()
+
+
+def test_whose_turn_it_is_to_load() -> None:
+    """One at a time, for `lock_ttl`; whose time has run out may be dead, so the next one takes over its entry."""
+    desk = Desk(lock_ttl=5)
+    desk.advance(0.456)
+    ours = desk(desk.cache._acquire("a", 10_000, ()))
+    assert (ours.what, ours.seconds, desk.events()) == ("load", 5.001, [])
+    desk.advance(1.5)
+    theirs = desk(desk.cache._acquire("a", 10_000, ()))
+    assert (theirs.what, theirs.epoch, theirs.seconds) == ("wait", ours.epoch, 3.501)
+    desk.advance(3.499)
+    assert desk(desk.cache._acquire("a", 10_000, ())).seconds == 0.002
+    desk.advance(0.001)
+    for what, seconds, told in (("load", 5.001, ["takeover"]), ("wait", 5.001, [])):
+        again = desk(desk.cache._acquire("a", 10_000, ()))
+        assert (again.what, again.epoch, again.seconds, desk.events()) == (what, ours.epoch, seconds, told)
+
+
+def test_whose_turn_it_is_to_refresh() -> None:
+    """The first who finds it stale, for `lock_ttl`; the others are given the stale value."""
+    desk = Desk(stale_for=20, lock_ttl=5)
+    desk.advance(0.456)
+    desk(desk.cache.set("a", 1))
+    assert desk(desk.cache._acquire("a", 10_000, ())).what == "hit"
+    desk.advance(10)
+    assert [desk(desk.cache._acquire("a", 10_000, ())).what for _ in range(2)] == ["refresh", "stale"]
+    desk.advance(4.999)
+    assert desk(desk.cache._acquire("a", 10_000, ())).what == "stale"
+    desk.advance(0.001)
+    found = desk(desk.cache._acquire("a", 10_000, ()))
+    assert found.what == "refresh"
+    stored = Stored.unpack(found.data)
+    assert stored is not None
+    assert (stored.payload, stored.epoch) == (b"1", found.epoch)
+
+
+@pytest.mark.parametrize(
+    ("began_at", "settled", "enough"), [(4.9, False, False), (5.0, False, True), (4.9, True, True)]
+)
+def test_who_shares_a_load_that_began_before_looks_again(began_at: float, settled: bool, enough: bool) -> None:
+    """An invalidation may have come between that load's beginning and the call, unless it is known to be stored."""
+    steps = Cache[int]("c", ttl=10).load("a", lambda: 0).steps()
+    assert [type(steps.send(answer)) for answer in (None, None, 5.0)] == [Plan, Now, Shared]
+    fetched = _Fetched(1, settled=settled, began_at=began_at)
+    if enough:
+        with pytest.raises(StopIteration):
+            steps.send(fetched)
+    else:
+        assert isinstance(steps.send(fetched), Plan)
+
+
+def test_nothing_to_store() -> None:
+    """No value is no round trip."""
+    desk = Desk()
+    before = desk.server.commands
+    desk(desk.cache.set_many({}, tags=["x"]))
+    assert desk.server.commands == before
+    dry = Dry(Cache[int]("c", ttl=10).load("a", lambda: 0))
+    dry.expect("cache.get").answer(None).expect("cache.acquire").answer([b"hit", EPOCH.encode(), 9000, entry("8")])
+    assert dry.result == 8

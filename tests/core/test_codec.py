@@ -244,3 +244,11 @@ def test_what_signs_a_pickle() -> None:
     assert SignedPickle((key,)).encode([1]) == hmac.digest(key, b"redis-patterns pickle" + pickled, "sha256") + pickled
     with pytest.raises(DecodeError, match="no key has signed"):
         SignedPickle((key,)).decode(hmac.digest(key, pickled, "sha256") + pickled)
+
+
+def test_a_pickle_of_something_unknown() -> None:
+    """It is a decode error, though one of us has signed it: its class may be gone."""
+    key = b"k" * 32
+    pickled = b"cnowhere\nNothing\n."
+    with pytest.raises(DecodeError, match="something unknown here"):
+        SignedPickle((key,)).decode(hmac.digest(key, b"redis-patterns pickle" + pickled, "sha256") + pickled)
