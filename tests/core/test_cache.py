@@ -279,6 +279,8 @@ def test_two_writes_at_the_same_time() -> None:
     assert desk(desk.cache.write("a", 1, save)) is False
     assert seen == [False]
     assert desk(desk.cache.get("a")) is MISS
+    assert desk(desk.cache.load("a", lambda: 3)) == 3
+    assert desk(desk.cache.get("a")) == 3, "nobody writes any more"
 
 
 @pytest.mark.parametrize("error", AWAY)
@@ -623,3 +625,49 @@ def test_nothing_to_store() -> None:
     dry = Dry(Cache[int]("c", ttl=10).load("a", lambda: 0))
     dry.expect("cache.get").answer(None).expect("cache.acquire").answer([b"hit", EPOCH.encode(), 9000, entry("8")])
     assert dry.result == 8
+
+
+def test_what_prolonging_a_lease_does() -> None:
+    """It runs for another `lock_ttl` from then on, as long as it is there; of another one it tells so."""
+    desk = Desk(lock_ttl=6)
+    desk.advance(0.456)
+    ours = desk(desk.cache._acquire("a", 10_000, ()))
+    desk.advance(2.345)
+    for epoch, kept in (("f" * 16, False), (ours.epoch, True)):
+        steps = desk.cache._keep([("a", epoch)]).steps()
+        next(steps)  # it sleeps
+        assert desk(steps.send(None)) == (kept,)
+    assert desk(desk.cache._acquire("a", 10_000, ())).seconds == 6.001
+    assert desk(desk.cache._fill("a", ours.epoch, entry("1"), 10_000)) is True
+    assert desk(desk.cache.get("a")) == 1
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("end", ["fill", "abandon", "write"])
+def test_who_waits_is_woken(waits: bool, end: str) -> None:
+    """By one element that all of them find, however the load ends; nothing is written where nobody waits."""
+    desk = Desk()
+    ours = desk(desk.cache._acquire("a", 10_000, ()))
+    if waits:
+        assert desk(desk.cache._acquire("a", 10_000, ())).what == "wait"
+    ends = {
+        "fill": desk.cache._fill("a", ours.epoch, entry("1"), 10_000),
+        "abandon": desk.cache._abandon("a", ours.epoch),
+        "write": desk.cache.write("a", 2, lambda _: None),
+    }
+    desk(ends[end])
+    names = desk.server.keys()
+    assert ("cache:{c:a}:wake" in names) == waits
+
+
+def test_how_long_a_tag_is_known() -> None:
+    """For longer than the values that have it: a longer one prolongs it, and a shorter one does not cut it."""
+    desk = Desk()
+    left: list[float] = []
+    for ttl in (10, 100, 10):
+        desk(desk.cache.set("a", 1, ttl=ttl, tags=["x"]))
+        left.append(max(desk.server.expiries()))
+    assert left[1] == left[0] + 90
+    assert left[2] == left[1]
+    desk(desk.cache.set("b", 1, ttl=99.999))
+    assert desk(desk.cache.get("a")) == 1

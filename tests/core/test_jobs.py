@@ -553,3 +553,38 @@ def test_a_malformed_known_job_is_a_decode_error(reply: Any) -> None:
     """What is no item of the answer of jobs_look."""
     with pytest.raises(DecodeError):
         read_known(reply, Json())
+
+
+def test_nothing_is_left_of_a_cancelled_job() -> None:
+    """Neither of one that is ready nor of one that is for later; both are counted, and their ids are free."""
+    desk = Desk()
+    desk.server.clock.advance(0.456)
+    desk(desk.jobs.enqueue(1, id="a", unique="x"))
+    desk(desk.jobs.enqueue(2, id="b", delay=1))
+    assert [desk(desk.jobs.cancel(id)) for id in "ab"] == ["cancelled", "cancelled"]
+    assert desk(desk.jobs.inspect()).totals == {"enqueued": 2, "cancelled": 2}
+    assert not {f"jobs:{{work}}:{part}" for part in ("job", "data", "unique", "ready", "delayed")} & {
+        *desk.server.keys()
+    }
+    assert desk(desk.jobs.enqueue(3, id="a", unique="x")).created
+    assert desk(desk.jobs.enqueue(4, id="b", delay=1)).created
+    desk.server.clock.advance(0.999)
+    assert [job.payload for job in desk.take()] == [3]
+    desk.server.clock.advance(0.001)
+    assert [job.payload for job in desk.take()] == [4]
+
+
+def test_where_a_job_is() -> None:
+    """Ready, of which no time is told; or not known at all."""
+    desk = Desk()
+    desk(desk.jobs.enqueue("x", id="a", priority=3))
+    ready, none = desk(desk.jobs.look("a", "none"))
+    assert (ready.state, ready.since, ready.payload, ready.enqueued_at, ready.priority) == ("ready", 0.0, "x", EPOCH, 3)
+    assert (none.id, none.state, none.since, none.payload, none.error, none.progress) == (
+        "none",
+        None,
+        0.0,
+        None,
+        "",
+        "",
+    )

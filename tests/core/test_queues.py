@@ -17,6 +17,7 @@ from redis_patterns import (
     Effect,
     FailedItem,
     FifoQueue,
+    Plan,
     PriorityQueue,
     Queue,
     QueueFull,
@@ -342,3 +343,28 @@ def test_the_limits_are_allowed() -> None:
     for priority in (-1023, 1023):
         assert PRIORITY.put(1, priority).commands[0].args[-2:] == (priority, b"1")
         assert PRIORITY.requeue_failed(1, priority).commands[0].args[-2:] == (1, priority)
+
+
+def test_times_within_a_second(redis: Driver, server: Server) -> None:
+    """They count to the millisecond too; who waits for another is told within a minute, or looks by himself."""
+    server.clock.advance(0.456)
+    queue = DelayedQueue[int]("work")
+    redis.run(queue.put(1, delay=1))
+    assert server.expiries() == [pytest.approx(60.456, abs=1e-6)]
+    server.clock.advance(0.999)
+    assert redis.run(queue.pop()) is EMPTY
+    server.clock.advance(0.001)
+    assert redis.run(queue.pop()) == 1
+
+
+def test_what_promoting_tells(redis: Driver, server: Server) -> None:
+    """How many it has moved, and after how long the next is due: at once where more of them were."""
+    queue = DelayedQueue[int]("work")
+    redis.run(queue.put_many([1, 2], delay=1))
+    redis.run(queue.put(3, delay=5))
+    server.clock.advance(2)
+    command = queue._promotion(1)
+    plan = Plan("promote", (command,), lambda replies: replies[0])
+    assert [redis.run(plan) for _ in range(3)] == [[1, 0], [1, 3000], [0, 3000]]
+    server.clock.advance(3)
+    assert [redis.run(plan) for _ in range(2)] == [[1, -1], [0, -1]]
