@@ -16,9 +16,11 @@ from redis_patterns import (
     Lease,
     Lock,
     LockLost,
+    MultiLock,
     Occupancy,
     OutcomeUnknown,
     Plan,
+    Semaphore,
     Unreachable,
     new_token,
 )
@@ -281,3 +283,10 @@ def test_a_bad_token_is_refused_without_being_shown(token: object) -> None:
     with pytest.raises(ConfigurationError, match="token must be") as refusal:
         LOCK.acquire(token)  # type: ignore[arg-type]
     assert repr(token) not in str(refusal.value)
+
+
+def test_whose_tasks_wait_one_at_a_time() -> None:
+    """Those of one driver for one lock or semaphore; several locks together have no such line."""
+    assert Lock("x").line == "lock:{x}:wake"
+    assert Semaphore("x", limit=1).line == "semaphore:{x}:wake"
+    assert MultiLock(Lock("x"), Lock("y")).line is None

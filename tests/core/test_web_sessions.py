@@ -389,3 +389,27 @@ def test_clear_ends_a_session() -> None:
     session.mark_accessed()
     assert (session.accessed, session.loaded, session.modified) == (True, False, False)
     assert repr(session) == "<WebSession, not loaded>"
+
+
+@pytest.mark.parametrize(("rotates", "cookie"), [(False, True), (True, False)])
+def test_a_renewal_of_what_has_ended(rotates: bool, cookie: bool) -> None:
+    """Nothing that somebody has changed is lost, so nothing is raised; the cookie goes, unless another one comes."""
+    visit = Visit(renew_every=100)
+    session = visit.request()
+    session["a"] = 1
+    visit.respond(session)
+    visit.server.clock.advance(100)
+    session = visit.request()
+    assert session.session is not None
+    visit.redis.run(visit.sessions.rotate(session.session) if rotates else visit.sessions.destroy(session.session))
+    headers = visit.respond(session)
+    assert session.new
+    assert ("set-cookie" in headers) == cookie
+
+
+def test_a_logout_of_nobody() -> None:
+    """It changes nothing, and sets no cookie."""
+    visit = Visit()
+    session = visit.request()
+    session.destroy()
+    assert visit.respond(session).keys() == {"vary"}
