@@ -19,6 +19,7 @@ from redis_patterns import (
     JobFailed,
     Jobs,
     Json,
+    Plan,
     QueueFull,
     RetryLater,
     Settlement,
@@ -588,3 +589,29 @@ def test_where_a_job_is() -> None:
         "",
         "",
     )
+
+
+@pytest.mark.parametrize("how", ["wake", "enqueue", "resume", "reschedule", "redrive", "settle"])
+def test_a_wake_up_is_one_element_for_a_minute(how: str) -> None:
+    """However many jobs there may be, and whoever says so; it does not stay for ever."""
+    desk = Desk()
+    desk(desk.jobs.enqueue_many([1, 2, 3], ids=["a", "b", "c"]))
+    a, b = desk.take(2)
+    desk(desk.jobs.settle(desk.jobs.give_up(a, "no")))
+    desk(desk.jobs.pause())
+    wake = Plan("wake", (Command(("DEL", "jobs:{work}:wake")),), lambda _: None)
+    desk(wake)
+    if how != "resume":
+        desk(desk.jobs.resume())
+        desk(wake)
+    steps = {
+        "wake": desk.jobs.wake(),
+        "enqueue": desk.jobs.enqueue(4),
+        "resume": desk.jobs.resume(),
+        "reschedule": desk.jobs.reschedule("c", delay=0),
+        "redrive": desk.jobs.redrive("a"),
+        "settle": desk.jobs.settle(desk.jobs.release(b)),
+    }
+    desk(steps[how])
+    look = (Command(("LLEN", "jobs:{work}:wake")), Command(("PTTL", "jobs:{work}:wake")))
+    assert desk(Plan("look", look, list)) == [1, 60_000]
