@@ -148,6 +148,13 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Change one thing after another in the core, and print what no test notices: ``nox -s mutants -- --help``."""
+    session.install("-e", ".[embedded,dev]")
+    session.run("python", "tests/mutants.py", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation into build/docs; what Sphinx warns of is an error."""
     session.install("-e", ".[dev,docs]")

@@ -174,7 +174,7 @@ class SessionGone(PatternsError, LookupError):
     """
 
     def __init__(self, *, replaced: bool = False) -> None:
-        super().__init__(replaced)
+        super().__init__()  # copies are made by these arguments, and take the field along
         self.replaced = replaced
 
     def __str__(self) -> str:

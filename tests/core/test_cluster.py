@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from redis_patterns import Argument, Command, ConfigurationError, DecodeError, ErrorReply, Script
-from redis_patterns_core.cluster import Journey, Node, Topology, keys_of, slot_of
+from redis_patterns import Argument, Command, CommandFailed, ConfigurationError, DecodeError, ErrorReply, Script
+from redis_patterns_core.cluster import Journey, Node, Topology, keys_of, no_slots, slot_of
 from redis_patterns_core.keys import slot
 from redis_patterns_core.retry import MISSING, Incomplete
 
@@ -45,6 +45,7 @@ def get(key: str) -> Command:
         ("EVAL script 0", ""),
         ("OBJECT ENCODING a", "a"),
         ("XREADGROUP GROUP g c COUNT 1 STREAMS a b > >", "a b"),
+        ("XREAD COUNT 1 STREAMS a b 0 0", "a b"),
         ("ZADD a 1 m", "a"),
         ("SOMETHINGNEW a b", "a"),
     ],
@@ -59,6 +60,7 @@ def test_one_slot_or_none() -> None:
     """Keys of one hash tag share a slot; keys of several are refused before anything is sent, and not shown."""
     assert slot_of(Command(("DEL", "{a}1", b"{a}2"))) == slot("a")
     assert slot_of(Command(("PING",))) is None
+    assert slot_of(Command(("SCAN", 0), slot=7)) == 7
     with pytest.raises(ConfigurationError, match="hash slot") as caught:
         slot_of(Command(("DEL", "secret-1", "secret-2")))
     assert "secret" not in str(caught.value)
@@ -181,3 +183,20 @@ def test_a_slot_that_nobody_has() -> None:
         journey.answers()
     assert not caught.value.sent
     assert known.stale
+
+
+def test_ranges_may_come_in_any_order() -> None:
+    """Each stays where it is, and beside them nobody has a slot."""
+    read = Topology([(10, 20, A), (0, 9, B), (16383, 16383, C)])
+    assert [read.owner(slot) for slot in (0, 9, 10, 20, 21, 16382, 16383)] == [B, B, A, A, None, None, C]
+    assert str(A) == "a:1"
+
+
+def test_a_server_that_is_no_cluster() -> None:
+    """It says so by an error of its own; anything else is trouble for now."""
+    refused = no_slots(Incomplete(answers=[ErrorReply("ERR", "This instance has cluster support disabled")]))
+    assert isinstance(refused, CommandFailed)
+    assert str(refused) == "connect: ERR This instance has cluster support disabled"
+    for answers in ([], [ErrorReply("LOADING", "wait")]):
+        attempt = Incomplete("reset", sent=True, answers=answers)
+        assert no_slots(attempt) is attempt

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hmac
 import math
 import pickle
 import sys
@@ -151,7 +152,7 @@ def test_what_swells_is_refused() -> None:
     assert len(Compressed(Bytes(), most=10_000_000).decode(bomb)) == 10_000_000
     with pytest.raises(EncodeError, match="more than the 10"):
         Compressed(Bytes(), most=10).encode(bytes(11))
-    for data in (b"", b"x", b"z", b"zgarbage", bomb[:-9]):
+    for data in (b"", b"x", b"x" + zlib.compress(b"x"), b"z", b"zgarbage", bomb[:-9]):
         with pytest.raises(DecodeError):
             Compressed(Bytes()).decode(data)
     with pytest.raises(ConfigurationError, match="most must"):
@@ -205,3 +206,49 @@ def test_codecs_have_names() -> None:
 
     with pytest.raises(ConfigurationError, match="ASCII"):
         codec_name(Odd())
+
+
+@pytest.mark.parametrize(
+    ("data", "least", "packed"),
+    [
+        (bytes(100), 100, True),
+        (bytes(99), 100, False),
+        (bytes(range(100)), 100, False),  # it would not be shorter
+        (b"", 0, False),
+    ],
+)
+def test_what_is_compressed(data: bytes, least: int, packed: bool) -> None:
+    """What is long enough, and becomes shorter by it; the first byte tells."""
+    assert Compressed(Bytes(), least=least).encode(data) == (b"z" + zlib.compress(data) if packed else b"-" + data)
+
+
+def test_the_limits_of_sizes() -> None:
+    """The least, the most and the longest name that are allowed."""
+    assert Compressed(Bytes(), least=0, most=1).encode(b"x") == b"-x"
+    with pytest.raises(ConfigurationError, match="least must"):
+        Compressed(Bytes(), least=-1)
+
+    class Named(Bytes):
+        name = "x" * 99
+
+    assert codec_name(Named()) == "x" * 99
+    Named.name += "x"
+    with pytest.raises(ConfigurationError, match="at most 99"):
+        codec_name(Named())
+
+
+def test_what_signs_a_pickle() -> None:
+    """The pickle, and what it is of, so that a key's signatures for other things are none here."""
+    pickled = pickle.dumps([1], protocol=5)
+    key = b"k" * 32
+    assert SignedPickle((key,)).encode([1]) == hmac.digest(key, b"redis-patterns pickle" + pickled, "sha256") + pickled
+    with pytest.raises(DecodeError, match="no key has signed"):
+        SignedPickle((key,)).decode(hmac.digest(key, pickled, "sha256") + pickled)
+
+
+def test_a_pickle_of_something_unknown() -> None:
+    """It is a decode error, though one of us has signed it: its class may be gone."""
+    key = b"k" * 32
+    pickled = b"cnowhere\nNothing\n."
+    with pytest.raises(DecodeError, match="something unknown here"):
+        SignedPickle((key,)).decode(hmac.digest(key, b"redis-patterns pickle" + pickled, "sha256") + pickled)

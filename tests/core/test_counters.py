@@ -163,3 +163,12 @@ def test_what_is_refused(argument: str, made: Callable[[], object]) -> None:
     """Nonsense is refused by its name, when the plan is built."""
     with pytest.raises(ConfigurationError, match=f"^{argument} must be"):
         made()
+
+
+def test_what_a_sharded_counter_was() -> None:
+    """The sum of its shards; an increment of one of them tells nothing."""
+    assert HOT.reset(id="r").parse([1, 2, b"3", None]) == 6
+    assert len({HOT.reset().commands for _ in range(2)}) == 2, "each has an id of its own"
+    assert HOT.increment().parse([7]) is None
+    with pytest.raises(DecodeError):
+        HOT.increment().parse([b"x"])

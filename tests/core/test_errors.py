@@ -37,6 +37,10 @@ def test_the_tree_at_the_head_is_the_tree() -> None:
             "lock.acquire: sent, but no answer came, so it may have happened: reset",
         ),
         (errors.CommandFailed("lock.acquire", "OOM", "out of memory"), "lock.acquire: OOM out of memory"),
+        (errors.JobFailed("a", "ValueError: b"), "the job 'a' is dead: ValueError: b"),
+        (errors.NotCounted("old", "its time is no longer kept"), "its time is no longer kept"),
+        (errors.SessionGone(), "the session has ended"),
+        (errors.SessionGone(replaced=True), "the session lives under another id now"),
     ],
 )
 def test_errors_say_what_became_of_the_plan_and_can_be_copied(error: Exception, text: str) -> None:

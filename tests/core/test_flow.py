@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from redis_patterns import Call, Command, Defer, Effect, Flow, Lock, Now, Plan, Sleep, Spawn, Step, Steps, flow
+from redis_patterns import Cache, Call, Command, Defer, Effect, Flow, Lock, Now, Plan, Sleep, Spawn, Step, Steps, flow
 from redis_patterns.testing import Dry
+from redis_patterns_core.flow import Alongside, Shared, Within
 
 GET = Plan("get", (Command(("GET", "k")),), lambda replies: replies[0], Effect.READS)
 
@@ -37,7 +38,8 @@ def test_a_flow_is_named_after_its_function_and_compared_by_its_arguments() -> N
     """Name and arguments make a flow, and its repr shows none of the arguments."""
     assert Lock("x").wait_for(5, token="s3cret").name == "lock.wait_for"
     assert count_to(2) == count_to(2) != count_to(3)
-    assert "s3cret" not in repr(Lock("x").wait_for(5, token="s3cret"))
+    assert repr(Lock("x").wait_for(5, token="s3cret")) == "<Flow lock.wait_for>"
+    assert Cache[int]("x", ttl=1)._keep([]).name == "cache.keep"
 
 
 def test_each_step_yields_itself_and_returns_what_is_sent() -> None:
@@ -50,6 +52,9 @@ def test_each_step_yields_itself_and_returns_what_is_sent() -> None:
         (call, 4),
         (Spawn(count_to(1)), None),
         (Defer(GET), None),
+        (Within(GET, 0.5), 7),
+        (Alongside(call, Cache[int]("x", ttl=1)._keep([])), 4),
+        (Shared("k", count_to(1)), 9),
         (count_to(1), 9),
     ]
     for step, sent in pairs:

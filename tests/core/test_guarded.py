@@ -8,6 +8,7 @@ from redis_patterns import (
     AllOf,
     CommandFailed,
     ConfigurationError,
+    DecodeError,
     FixedWindow,
     Guarded,
     LeakyBucket,
@@ -167,3 +168,27 @@ def test_what_is_not_allowed() -> None:
             Guarded(LIMIT, **bad)
     with pytest.raises(ConfigurationError, match="limiter must be"):
         Guarded("api")  # type: ignore[arg-type]
+
+
+def test_what_is_shown_of_it() -> None:
+    """The limiter, and what decides while Redis is away; a refund goes to the limiter."""
+    guarded = Guarded(LIMIT, when_away="open")
+    assert repr(guarded) == f"Guarded({LIMIT!r}, when_away='open')"
+    decision = hit(guarded, allowed())
+    assert guarded.refund(decision) == LIMIT.refund(decision)
+
+
+def test_resetting_gives_nothing() -> None:
+    """Whether there was anything is not told; what is no answer is an error."""
+    for limiter in (LIMIT, AllOf(LIMIT, FixedWindow("other", limit=1, per=5))):
+        plan = limiter.reset("ann")
+        assert plan.parse([1]) is plan.parse([0]) is None
+        with pytest.raises(DecodeError):
+            plan.parse([b"x"])
+
+
+def test_who_is_admitted_is_told_how() -> None:
+    """The decision comes back where it is an allowed one."""
+    dry = Dry(LIMIT.admit("ann"))
+    dry.expect("fixed_window.hit").answer(allowed(8))
+    assert (dry.result.allowed, dry.result.remaining) == (True, 8)

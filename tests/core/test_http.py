@@ -269,3 +269,10 @@ def test_a_refusal() -> None:
     closed = limits.refusal(Guarded(PER_MINUTE), decision(False, 0, 1.0, name="per-minute", source="closed"))
     assert closed.status == 503
     assert json.loads(closed.body)["type"].endswith("#temporary-reduced-capacity")
+
+
+def test_what_is_shown_of_keys() -> None:
+    """How they are told, and nothing of a request."""
+    assert repr(ClientAddress(2)) == "ClientAddress(2)"
+    assert repr(ClientAddress(["10.0.0.0/8"])) == "ClientAddress(['10.0.0.0/8'])"
+    assert repr(HeaderKey("X-Api-Key")) == "HeaderKey('x-api-key')"

@@ -117,3 +117,14 @@ def _random(rng: random.Random, count: int) -> int:
         place, rest = bits % REGISTERS, bits >> 14 | 1 << 50
         found[place] = max(found[place], (rest & -rest).bit_length())
     return int("".join([f"{rank:02o}" for rank in reversed(found)]), 8)
+
+
+@pytest.mark.parametrize("full", [1, REGISTERS // 2, REGISTERS - 1])
+def test_registers_that_are_full(full: int) -> None:
+    """They count for what they may have missed, as in Ertl's paper, whose sum this is; the others are empty here."""
+    registers = sum(51 << 6 * place for place in range(full))
+    x, empty = 1 - full / REGISTERS, (REGISTERS - full) / REGISTERS
+    tau = (1 - x - sum((1 - x**0.5**k) ** 2 * 0.5**k for k in range(1, 60))) / 3
+    sigma = empty + sum(empty**2**k * 2 ** (k - 1) for k in range(1, 60))
+    z = REGISTERS * (tau * 0.5**50 + sigma)
+    assert estimate(registers) == pytest.approx(REGISTERS**2 / (2 * math.log(2) * z), abs=0.51)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import binascii
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redis_patterns_core.keys import Keys, escape_glob, key, slot
+from redis_patterns_core.keys import Keys, escape_glob, in_one_slot, key, slot
 
 NAMES = st.text(alphabet="ab:{}%*7BD\u00e4", min_size=1, max_size=6)
 
@@ -52,11 +54,13 @@ def test_the_hash_tag_is_all_of_the_names_and_nothing_else(names: list[str], par
         ("foo{}{bar}", slot(b"foo{}{bar}")),
         ("foo{{bar}}zap", slot("{bar")),
         ("foo{bar}{zap}", slot("bar")),
+        ("foo}bar", binascii.crc_hqx(b"foo}bar", 0) % 16384),
+        ("}{a", binascii.crc_hqx(b"}{a", 0) % 16384),
     ],
 )
 def test_slots_are_those_of_the_cluster_specification(text: str, expected: int) -> None:
     """The examples of the specification, and numbers that a server gives for CLUSTER KEYSLOT."""
-    assert slot(text) == expected
+    assert slot(text) == slot(text.encode()) == expected
 
 
 def test_an_empty_tag_is_no_tag() -> None:
@@ -71,3 +75,11 @@ def test_an_empty_tag_is_no_tag() -> None:
 def test_a_users_text_is_no_pattern(literal: str, escaped: str) -> None:
     """What means something to SCAN's patterns is taken literally."""
     assert escape_glob(literal) == escaped
+
+
+def test_keys_of_one_slot() -> None:
+    """Those of one tag are, and those whose tags happen to fall into the same slot."""
+    same = next(name for name in map(str, range(1_000_000)) if name != "0" and slot(f"{{{name}}}") == slot("{0}"))
+    assert in_one_slot(["{0}:a", "{0}:b"])
+    assert in_one_slot(["{0}:a", f"{{{same}}}:a"])
+    assert not in_one_slot(["{0}:a", "{1}:a"])

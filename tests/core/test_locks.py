@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -15,13 +16,16 @@ from redis_patterns import (
     Lease,
     Lock,
     LockLost,
+    MultiLock,
     Occupancy,
     OutcomeUnknown,
     Plan,
+    Semaphore,
     Unreachable,
     new_token,
 )
 from redis_patterns.testing import Dry
+from redis_patterns_core.leases import fingerprint
 
 LOCK = Lock("x", ttl=9)
 FENCE = 1_700_000_000_000_000
@@ -198,6 +202,15 @@ def test_a_held_lease_runs_out_by_the_clock() -> None:
     assert lease.lost
 
 
+def test_what_is_shown_of_a_lease() -> None:
+    """Its name, and that it was lost; of its token 64 bits of a hash."""
+    lease = Held(Lease("x", "t0ken", 109.0), Clock())
+    assert repr(lease) == "<Held 'x'>"
+    lease.lose()
+    assert repr(lease) == "<Held 'x', lost>"
+    assert fingerprint("t0ken") == hashlib.sha256(b"t0ken").hexdigest()[:16]
+
+
 def test_a_lease_without_an_end_counts_as_lost() -> None:
     """A lease that a plan gave does not say when it ends, and is not taken for an endless one."""
     assert held(Clock(), None).lost
@@ -270,3 +283,10 @@ def test_a_bad_token_is_refused_without_being_shown(token: object) -> None:
     with pytest.raises(ConfigurationError, match="token must be") as refusal:
         LOCK.acquire(token)  # type: ignore[arg-type]
     assert repr(token) not in str(refusal.value)
+
+
+def test_whose_tasks_wait_one_at_a_time() -> None:
+    """Those of one driver for one lock or semaphore; several locks together have no such line."""
+    assert Lock("x").line == "lock:{x}:wake"
+    assert Semaphore("x", limit=1).line == "semaphore:{x}:wake"
+    assert MultiLock(Lock("x"), Lock("y")).line is None

@@ -51,6 +51,8 @@ def test_a_repr_shows_no_argument() -> None:
     assert "s3cret" not in repr(secret) + repr(secret.commands[0]) + repr((secret, [secret.commands]))
     assert repr(secret) == "<Plan session.load, READS, 1 command>"
     assert repr(secret.commands[0]) == "<Command GET with 1 arguments>"
+    assert repr(batch(secret, secret)) == "<Plan batch(2 session.load), READS, 2 commands>"
+    assert repr(Lock("x").acquire("t").commands[0]) == "<Command EVALSHA lock_acquire with 9 arguments>"
     lock = Lock("x").acquire("t0ken")
     assert "t0ken" not in repr(lock) + repr(lock.commands)
 
@@ -64,6 +66,7 @@ def test_a_repr_shows_no_argument() -> None:
         (("SET", "k", 'a"b\\'), 'SET k "a\\x22b\\x5c"'),
         (("SET", "k", b"\x00\xff"), 'SET k "\\x00\\xff"'),
         (("SET", "k", "line\n"), 'SET k "line\\x0a"'),
+        (("SET", "k", " \x1f~\x7f"), 'SET k " \\x1f~\\x7f"'),
         (("SET", "k", "ä"), 'SET k "\\xc3\\xa4"'),
         (("ZADD", "k", 0.1, 7), "ZADD k 0.1 7"),
     ],
@@ -226,3 +229,18 @@ def test_the_commands_of_script_plans(
     assert command.script is not None
     assert (made.name, made.effect, command.script.name) == (name, effect, script)
     assert command.args == ("EVALSHA", command.script.sha, *args)
+
+
+def test_a_script_that_cannot_be_read_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the package's loader gives no data, that is told like a file that is missing."""
+    monkeypatch.setattr("pkgutil.get_data", lambda *_: None)
+    with pytest.raises(FileNotFoundError, match=r"lua/lock_acquire\.lua"):
+        Script.load("lock_acquire")
+
+
+def test_a_batch_needs_a_reply_for_each_command() -> None:
+    """One too few is never taken for all."""
+    pair = batch(plan("a"), plan("b"))
+    for replies in ([1], [1, 2, 3]):
+        with pytest.raises(ValueError, match="zip"):
+            pair.parse(replies)

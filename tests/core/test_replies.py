@@ -14,6 +14,8 @@ from redis_patterns_core import replies
         ("WRONGTYPE Operation against a key", "WRONGTYPE", "Operation against a key"),
         ("ERR value is not an integer", "ERR", "value is not an integer"),
         ("NOAUTH", "NOAUTH", ""),
+        ("ERR Error running script (no more is known)", "ERR", "Error running script (no more is known)"),
+        ("ERR wrong key -READONLY or so", "ERR", "wrong key -READONLY or so"),
         (
             "ERR unknown command 'FOO', with args beginning with: 's3cret' 'more'",
             "ERR",
@@ -55,6 +57,7 @@ def test_an_error_has_a_code_and_a_message(line: str, code: str, message: str) -
         (replies.pairs, [[b"a", 1], [b"b", 2]], [(b"a", 1), (b"b", 2)]),
         (replies.pairs, {b"a": 1}, [(b"a", 1)]),
         (replies.pairs, [], []),
+        (replies.pairs, [b"a", [1]], [(b"a", [1])]),
     ],
 )
 def test_replies_are_read_in_either_shape(read: Callable[[object], object], reply: object, value: object) -> None:
@@ -96,3 +99,18 @@ def test_a_list_of_a_given_length() -> None:
             replies.integers(wrong, 2)
     with pytest.raises(DecodeError, match="a list of 2"):
         replies.array([1], 2)
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (None, "expected a list from Redis, got NoneType"),
+        (b"abc", "expected a list from Redis, got bytes of 3"),
+        ({1: 2}, "expected a list from Redis, got dict of 1"),
+    ],
+)
+def test_what_a_decode_error_says(reply: object, said: str) -> None:
+    """The type, and the size of what has one."""
+    with pytest.raises(DecodeError) as refusal:
+        replies.array(reply)
+    assert str(refusal.value) == said

@@ -12,7 +12,7 @@ from redis_patterns import (
     Plan,
     Unreachable,
 )
-from redis_patterns_core.retry import Execution, Incomplete
+from redis_patterns_core.retry import MISSING, Execution, Incomplete
 
 REFUSED = ErrorReply("LOADING", "Redis is loading")
 FORGOTTEN = ErrorReply("NOSCRIPT", "No matching script")
@@ -129,3 +129,12 @@ def test_the_bound_of_the_backoff_doubles_up_to_a_most() -> None:
     backoff = Backoff(first=0.1, most=1)
     assert [backoff.delay(attempt, 1.0) for attempt in (1, 2, 3, 4, 5, 99)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
     assert backoff.delay(3, 0.25) == 0.1
+
+
+def test_an_answer_behind_one_that_is_missing() -> None:
+    """It is kept, and only what is missing is sent again."""
+    run = execution(Effect.IDEMPOTENT)
+    assert run.after(sent(b"a", MISSING, b"c"), now=0, chance=0) == 0
+    assert [command.args for command in run.commands] == [("C", 1)]
+    assert run.after(Incomplete(answers=[b"b"]), now=0, chance=0) is None
+    assert run.replies == [b"a", b"b", b"c"]

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from redis_patterns import ConcurrencyLimit, ConfigurationError, Lease
+from redis_patterns_core.queued import QueueKeys
 from tests.core.lua import RUNTIMES, Fake
 
 EXPORTS = ConcurrencyLimit("exports", limit=2, ttl=10)
@@ -89,3 +92,32 @@ def test_what_is_not_allowed() -> None:
     with pytest.raises(ConfigurationError, match="id must"):
         EXPORTS.slot("")
     assert "ann" not in repr(SLOT)
+
+
+def test_keys() -> None:
+    """All of an id are in one slot of a cluster; of another limit or namespace they are others."""
+    limit = ConcurrencyLimit("exports", limit=1, namespace="n")
+    assert limit.key("ann") == "n:slots:{ann}:held:exports"
+    names = [f"n:slots:{{ann}}:{part}:exports" for part in ("held", "queue", "waiting", "wake")]
+    assert limit.slot("ann").keys == QueueKeys(*names)
+    assert limit.slot("ann").line == "n:slots:{ann}:wake:exports"
+    assert limit.count("ann").name == "slot.count"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"name": ""}, "name must"),
+        ({"limit": 0}, "limit must"),
+        ({"ttl": 0}, "ttl must"),
+        ({"namespace": 7}, "namespace must"),
+    ],
+)
+def test_limits_that_are_none(options: dict[str, Any], said: str) -> None:
+    """They are refused when they are built, with the argument's name, and so is an id that is none."""
+    allowed: dict[str, Any] = {"name": "x", "limit": 1}
+    with pytest.raises(ConfigurationError, match=said):
+        ConcurrencyLimit(**{**allowed, **options})
+    for ask in (EXPORTS.slot, EXPORTS.count, EXPORTS.key):
+        with pytest.raises(ConfigurationError, match="id must"):
+            ask("")

@@ -16,6 +16,9 @@ from redis_patterns_core import validate
         (0.001, 1),
         (0.007, 7),
         (0.0011, 2),
+        (0.001001, 2),
+        (0.0010004, 1),
+        (9e12, 9_000_000_000_000_000),
         (timedelta(minutes=1), 60_000),
         (timedelta(milliseconds=1), 1),
         (1e9, 1_000_000_000_000),
@@ -27,7 +30,23 @@ def test_durations_become_whole_milliseconds(given: float | timedelta, milliseco
 
 
 @pytest.mark.parametrize(
-    "given", [0, -1, 0.0005, 0.00099, math.nan, math.inf, -math.inf, True, "1", None, timedelta(0), 1e300]
+    "given",
+    [
+        0,
+        -1,
+        0.0005,
+        0.00099,
+        0.0009995,
+        2**53 / 1000,
+        math.nan,
+        math.inf,
+        -math.inf,
+        True,
+        "1",
+        None,
+        timedelta(0),
+        1e300,
+    ],
 )
 def test_durations_that_are_nothing_are_refused(given: object) -> None:
     """Less than a millisecond is not rounded to nothing, and what is no duration is none."""
@@ -61,3 +80,18 @@ def test_a_long_value_is_shown_in_short() -> None:
     with pytest.raises(ConfigurationError) as refusal:
         validate.integer("limit", "x" * 10_000, least=1)  # type: ignore[arg-type]
     assert len(str(refusal.value)) < 200
+
+
+@pytest.mark.parametrize(("length", "shown"), [(58, f"'{'x' * 58}'"), (59, f"'{'x' * 56}...")])
+def test_how_much_of_a_value_is_shown(length: int, shown: str) -> None:
+    """Up to 60 characters of it, as Python writes it."""
+    with pytest.raises(ConfigurationError) as refusal:
+        validate.integer("limit", "x" * length, least=1, most=9)  # type: ignore[arg-type]
+    assert str(refusal.value) == f"limit must be a whole number from 1 to 9, not {shown}"
+
+
+def test_the_default_bounds() -> None:
+    """A whole number is less than 2^53, as Lua and scores have doubles."""
+    assert validate.integer("limit", 2**53 - 1, least=1) == 2**53 - 1
+    with pytest.raises(ConfigurationError, match="to 9007199254740991, not 9007199254740992"):
+        validate.integer("limit", 2**53, least=1)

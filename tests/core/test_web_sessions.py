@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from redis_patterns import Cookie, Request, Session, SessionGone, Sessions, WebSession
+from redis_patterns import (
+    Cookie,
+    EncodeError,
+    LoginRevoked,
+    Request,
+    Session,
+    SessionGone,
+    Sessions,
+    TooManySessions,
+    WebSession,
+)
 from redis_patterns.sync import Driver
 from redis_patterns.testing.memory import Server
-from redis_patterns_core.web_sessions import device_of
+from redis_patterns_core.web_sessions import away, cookies_of, device_of, failed, may_pass
 
 COOKIE = Cookie()
 
@@ -318,3 +329,87 @@ def test_what_is_kept_of_a_device() -> None:
     """The browser's name, not without end, and the address of the socket."""
     headers = [("user-agent", "x" * 500), ("x-forwarded-for", "198.51.100.1")]
     assert device_of(Request("GET", "/", headers, "203.0.113.9")) == {"agent": "x" * 200, "address": "203.0.113.9"}
+
+
+def test_what_is_refused_in_its_place() -> None:
+    """What a client gets where its session cannot be read or saved, or is needed and not there: never to be stored."""
+    for refusal, status, title, more in (
+        (away(), 503, "Sessions are away", [("retry-after", "1")]),
+        (failed(), 401, "Not logged in", [("www-authenticate", "Session")]),
+        (failed(SessionGone()), 401, "Not logged in", [("www-authenticate", "Session")]),
+        (failed(LoginRevoked("x")), 401, "Not logged in", [("www-authenticate", "Session")]),
+        (failed(TooManySessions("x")), 403, "Too many sessions", []),
+        (failed(EncodeError("x")), 500, "Internal server error", []),
+    ):
+        body = json.loads(refusal.body)
+        assert (refusal.status, body["status"], body["title"]) == (status, status, title)
+        assert refusal.headers == [
+            ("content-type", "application/problem+json"),
+            ("content-length", str(len(refusal.body))),
+            ("cache-control", "no-store"),
+            *more,
+        ]
+    assert json.loads(failed().body)["detail"] == "This needs a session."
+    assert json.loads(failed(SessionGone()).body)["detail"] == "The session has ended."
+
+
+def test_who_may_pass() -> None:
+    """Who has a session, and where that is needed, one of a user."""
+    visit = Visit()
+    session = visit.request()
+    assert session.session is None
+    assert [may_pass(session, user=user) for user in (False, True)] == [False, False]
+    session["a"] = 1
+    visit.respond(session)
+    session = visit.request()
+    assert session.session == visit.stored()
+    assert [may_pass(session, user=user) for user in (False, True)] == [True, False]
+    session.login("ann")
+    visit.respond(session)
+    assert [may_pass(visit.request(), user=user) for user in (False, True)] == [True, True]
+
+
+def test_cookies_in_several_headers() -> None:
+    """As HTTP/2 may send them."""
+    request = Request("GET", "/", [("cookie", "a=1"), ("accept", "x"), ("cookie", "b=2")], None)
+    assert cookies_of(request) == "a=1; b=2"
+
+
+def test_clear_ends_a_session() -> None:
+    """As it does in other libraries' sessions; marking one as accessed reads nothing."""
+    visit = Visit()
+    session = visit.request()
+    session["a"] = 1
+    visit.respond(session)
+    session = visit.request()
+    session.clear()
+    visit.respond(session)
+    assert visit.stored() is None
+    session = WebSession(visit.sessions, None, dict)
+    session.mark_accessed()
+    assert (session.accessed, session.loaded, session.modified) == (True, False, False)
+    assert repr(session) == "<WebSession, not loaded>"
+
+
+@pytest.mark.parametrize(("rotates", "cookie"), [(False, True), (True, False)])
+def test_a_renewal_of_what_has_ended(rotates: bool, cookie: bool) -> None:
+    """Nothing that somebody has changed is lost, so nothing is raised; the cookie goes, unless another one comes."""
+    visit = Visit(renew_every=100)
+    session = visit.request()
+    session["a"] = 1
+    visit.respond(session)
+    visit.server.clock.advance(100)
+    session = visit.request()
+    assert session.session is not None
+    visit.redis.run(visit.sessions.rotate(session.session) if rotates else visit.sessions.destroy(session.session))
+    headers = visit.respond(session)
+    assert session.new
+    assert ("set-cookie" in headers) == cookie
+
+
+def test_a_logout_of_nobody() -> None:
+    """It changes nothing, and sets no cookie."""
+    visit = Visit()
+    session = visit.request()
+    session.destroy()
+    assert visit.respond(session).keys() == {"vary"}

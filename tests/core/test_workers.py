@@ -463,3 +463,24 @@ def test_workers_refuse_nonsense() -> None:
     with pytest.raises(ConfigurationError, match="name"):
         Worker([work], concurrency=1, name="")
     assert Worker([work], concurrency=1).name != Worker([work], concurrency=1).name
+
+
+def test_how_often_leases_are_prolonged() -> None:
+    """At a third of the shortest, so that two beats may be lost."""
+    works = [Work(Jobs[int]("x", lease=30), id), Work(Jobs[int]("y", lease=12), id)]
+    assert Worker(works, concurrency=1).beats_every == 4.0
+
+
+def test_who_listens_harms_nobody_where_nobody_asks() -> None:
+    """What a listener raises is dropped where nobody is to be told of it."""
+    jobs = Jobs[int]("x")
+
+    def listen(_: WorkEvent) -> None:
+        raise ValueError("no metrics today")
+
+    server = Server()
+    worker = Worker([Work(jobs, id)], concurrency=1, on_event=listen)
+    server.run(jobs.enqueue(1))
+    exchange = worker.exchange(0, ask=True)
+    assert exchange is not None
+    assert payloads(worker.exchanged(exchange, server.run(exchange.plan), asked_at=0, now=0)) == [1]

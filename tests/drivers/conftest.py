@@ -91,11 +91,13 @@ def older_server() -> Iterator[Server]:
 
 @pytest.fixture
 def place(cell: Cell, request: pytest.FixtureRequest) -> Server | RunningCluster | str:
-    """Give the server of the cell: the session's own, its cluster, or the URL of a further one."""
+    """Give the server of the cell: the session's own, its cluster, the URL of a further one; in memory ""."""
     if cell.place == "cluster":
         running: RunningCluster = request.getfixturevalue("redis_cluster")
         return running
-    if cell.place in {"private", "memory", "bundled"}:
+    if cell.place == "memory":
+        return ""
+    if cell.place in {"private", "bundled"}:
         own: Server = request.getfixturevalue("older_server" if cell.place == "bundled" else "redis_server")
         return own
     return cell.place

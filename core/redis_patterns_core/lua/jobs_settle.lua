@@ -54,7 +54,7 @@ for place = 3, #ARGV, 5 do
       redis.call('HDEL', KEYS[13], id)
     end
     if held == '-' .. token then
-      code = 2
+      code = verb == 'note' and 0 or 2 -- who has settled it has it no more
     elseif held == token and redis.call('ZSCORE', KEYS[3], id) then
       code = 1
       if verb == 'note' then

@@ -1,0 +1,617 @@
+"""Jobs on a server in memory: each transition, with its clock put forward by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from redis_patterns import (
+    Command,
+    ConfigurationError,
+    DecodeError,
+    Effect,
+    Enqueued,
+    GiveUp,
+    Job,
+    JobFailed,
+    Jobs,
+    Json,
+    Plan,
+    QueueFull,
+    RetryLater,
+    Settlement,
+    Text,
+    WorkerInfo,
+)
+from redis_patterns.testing import Dry
+from redis_patterns.testing.memory import Server
+from redis_patterns_core.job_records import read_known, read_taken, told
+
+EPOCH = 1_700_000_000
+JOBS: Jobs[Any] = Jobs("work", lease=30, retry_after=2, most_retry=10, attempts=3, losses=2)
+JOB: Job[Any] = Job("a", 1, "t", 1, 0, 0, EPOCH, 0)
+
+
+class Desk:
+    """A queue, its server, and the time."""
+
+    def __init__(self, **options: Any) -> None:
+        self.server = Server()
+        options = {"lease": 30, **options}
+        self.jobs: Jobs[Any] = Jobs("work", **options)
+
+    def __call__(self, step: Any) -> Any:
+        with self.server.sync() as redis:
+            return redis.run(step)
+
+    def take(self, count: int = 9, worker: str = "w") -> list[Job[Any]]:
+        return list(self(self.jobs.reserve(count, worker=worker)).jobs)
+
+    def counts(self) -> tuple[int, int, int, int]:
+        found = self(self.jobs.inspect())
+        return found.ready, found.delayed, found.leased, found.dead
+
+
+def test_a_job_from_its_beginning_to_its_end() -> None:
+    """Put, taken and done; and nothing is left of it but that it was done, for as long as that is remembered."""
+    desk = Desk(remember=600)
+    assert desk(desk.jobs.enqueue({"to": "ann"}, id="a")) == Enqueued("a", "created")
+    assert desk.counts() == (1, 0, 0, 0)
+    (job,) = desk.take()
+    assert (job.id, job.payload, job.fence, job.attempts, job.lost, job.enqueued_at) == (
+        "a",
+        {"to": "ann"},
+        1,
+        0,
+        0,
+        EPOCH,
+    )
+    assert desk.counts() == (0, 0, 1, 0)
+    assert desk.take(worker="other") == []
+    assert desk(desk.jobs.settle(desk.jobs.ack(job))) == [True]
+    assert desk(desk.jobs.settle(desk.jobs.ack(job))) == [True]
+    assert desk.counts() == (0, 0, 0, 0)
+    assert desk(desk.jobs.look("a"))[0].state == "done"
+    assert desk(desk.jobs.enqueue(1, id="a")) == Enqueued("a", "done")
+    desk.server.clock.advance(601)
+    assert desk(desk.jobs.enqueue(1, id="a")).created
+
+
+def test_order() -> None:
+    """By priority and in order within one, also of those that were given back; ids of one call keep theirs."""
+    desk = Desk()
+    for priority, name in ((5, "d"), (0, "b"), (-1023, "a"), (0, "c"), (1023, "e")):
+        desk(desk.jobs.enqueue(name, priority=priority))
+    a, b = desk.take(2)
+    desk(desk.jobs.settle(desk.jobs.release(b), desk.jobs.release(a)))
+    assert [(job.payload, job.fence, job.attempts, job.priority) for job in desk.take()] == [
+        ("a", 2, 0, -1023),
+        ("b", 2, 0, 0),
+        ("c", 1, 0, 0),
+        ("d", 1, 0, 5),
+        ("e", 1, 0, 1023),
+    ]
+    desk(desk.jobs.enqueue_many(range(20), delay=1))
+    desk.server.clock.advance(1)
+    assert [job.payload for job in desk.take(20)] == list(range(20))
+
+
+def test_ids_and_unique_keys() -> None:
+    """A known id is not put again, and of a unique key there is one at a time."""
+    desk = Desk()
+    outcomes = desk(desk.jobs.enqueue_many([1, 2, 3], ids=["a", "a", "b"], unique=["x", "y", "x"]))
+    assert outcomes == [Enqueued("a", "created"), Enqueued("a", "exists"), Enqueued("a", "duplicate")]
+    assert not outcomes[1].created
+    assert desk(desk.jobs.enqueue(4, unique="x")) == Enqueued("a", "duplicate")
+    (job,) = desk.take()
+    desk(desk.jobs.settle(desk.jobs.ack(job)))
+    assert desk(desk.jobs.enqueue(5, unique="x")).created
+
+
+def test_when_it_is_due() -> None:
+    """To the millisecond, by the server's clock; and the next time is told."""
+    desk = Desk()
+    desk(desk.jobs.enqueue(1, delay=timedelta(seconds=10)))
+    desk(desk.jobs.enqueue(2, at=datetime.fromtimestamp(EPOCH + 5, UTC)))
+    taken = desk(desk.jobs.reserve(9, worker="w"))
+    assert (taken.jobs, taken.next_in, taken.closed) == ((), 5.001, False)
+    desk.server.clock.advance(4.999)
+    assert desk.take() == []
+    desk.server.clock.advance(0.001)
+    assert [job.payload for job in desk.take()] == [2]
+    desk.server.clock.advance(5)
+    assert [job.payload for job in desk.take()] == [1]
+
+
+def test_a_lease_that_ends() -> None:
+    """The job is given to the next who asks, counts as lost, and is dead after `losses`."""
+    desk = Desk(losses=2)
+    desk(desk.jobs.enqueue(1))
+    (first,) = desk.take()
+    desk.server.clock.advance(29.999)
+    assert desk.take() == []
+    desk.server.clock.advance(0.001)
+    (second,) = desk.take()
+    assert (second.lost, second.attempts, second.fence) == (1, 0, 2)
+    assert desk(desk.jobs.settle(desk.jobs.ack(first), desk.jobs.ack(second))) == [False, True]
+    desk(desk.jobs.enqueue(2, id="b"))
+    for _ in range(2):
+        assert len(desk.take()) == 1
+        desk.server.clock.advance(30)
+    assert desk.take() == []
+    (dead,) = desk(desk.jobs.dead())
+    assert (dead.id, dead.state, dead.lost) == ("b", "dead", 2)
+
+
+def test_extend() -> None:
+    """A job is held for another lease, or told to be given up, or another's."""
+    desk = Desk()
+    desk(desk.jobs.enqueue_many([1, 2, 3], ids=["a", "b", "c"]))
+    a, b, c = desk.take()
+    desk.server.clock.advance(20)
+    assert desk(desk.jobs.cancel("b")) == "told"
+    desk(desk.jobs.settle(desk.jobs.ack(c)))
+    assert desk(desk.jobs.extend([a, b, c], worker="w", about="4 at once")) == ["held", "cancelled", "lost"]
+    desk.server.clock.advance(29.999)
+    assert desk.take(worker="x") == []
+    (about,) = desk(desk.jobs.inspect()).workers
+    assert about == WorkerInfo("w", "4 at once", about.ends_in)
+    assert 0 < about.ends_in <= 0.001
+    desk.server.clock.advance(0.001)
+    # The one that was cancelled too, as its worker has not given it up.
+    assert [job.id for job in desk.take(worker="x")] == ["a", "b"]
+    assert desk(desk.jobs.inspect()).workers == ()
+    assert desk(desk.jobs.extend([], worker="w")) == []
+
+
+@pytest.mark.parametrize(
+    ("attempts", "delay", "chance", "verb", "milliseconds"),
+    [
+        (0, None, 1.0, "retry", 2000),
+        (0, None, 0.25, "retry", 500),
+        (1, None, 1.0, "retry", 4000),
+        (2, None, 1.0, "retry", 8000),
+        (3, None, 1.0, "retry", 10_000),
+        (1000, None, 0.5, "retry", 5000),
+        (3, 0, 1.0, "retry", 0),
+        (3, timedelta(seconds=1.5), 1.0, "retry", 1500),
+        (9999, None, 1.0, "kill", 0),
+        (9999, 5, 1.0, "kill", 0),
+    ],
+)
+def test_after_how_long_a_job_is_tried_again(
+    attempts: int, delay: Any, chance: float, verb: str, milliseconds: int
+) -> None:
+    """Twice as long each time, up to a bound and with full jitter; the last attempt is the end."""
+    jobs: Jobs[Any] = Jobs("work", retry_after=2, most_retry=10, attempts=10_000)
+    job = Job("a", 1, "t", 1, attempts, 0, EPOCH, 0)
+    assert jobs.retry(job, "no", delay=delay, chance=lambda: chance) == Settlement(
+        "kill" if verb == "kill" else "retry", "a", "t", milliseconds, "no"
+    )
+
+
+def test_a_job_that_fails() -> None:
+    """It is tried again when it is due, and is dead with its last attempt; its error is kept."""
+    desk = Desk(attempts=2, retry_after=2)
+    desk(desk.jobs.enqueue("x", id="a"))
+    (job,) = desk.take()
+    assert desk(desk.jobs.settle(desk.jobs.retry(job, ValueError("wrong"), chance=lambda: 1.0))) == [True]
+    assert desk.counts() == (0, 1, 0, 0)
+    (known,) = desk(desk.jobs.look("a"))
+    assert (known.state, known.since, known.attempts, known.payload) == ("delayed", EPOCH + 2, 1, "x")
+    assert known.error == "ValueError: wrong"
+    desk.server.clock.advance(2)
+    (job,) = desk.take()
+    assert job.attempts == 1
+    assert desk(desk.jobs.report(job, "half")) is True
+    (known,) = desk(desk.jobs.look("a"))
+    assert (known.state, known.since, known.progress) == ("leased", EPOCH + 32, "half")
+    desk(desk.jobs.settle(desk.jobs.retry(job, "again")))
+    assert desk(desk.jobs.report(job, "late")) is False
+    (dead,) = desk(desk.jobs.dead())
+    assert (dead.id, dead.error, dead.since, dead.payload) == ("a", "again", EPOCH + 2, "x")
+
+
+def test_dead_jobs() -> None:
+    """Those that died last come first; they are tried again by id, or those that died first."""
+    desk = Desk()
+    desk(desk.jobs.enqueue_many([1, 2, 3], ids=["a", "b", "c"]))
+    for job in desk.take():
+        desk(desk.jobs.settle(desk.jobs.give_up(job, "no")))
+        desk.server.clock.advance(1)
+    assert [one.id for one in desk(desk.jobs.dead())] == ["c", "b", "a"]
+    assert [one.id for one in desk(desk.jobs.dead(1, skip=1))] == ["b"]
+    assert desk(desk.jobs.redrive("b", "none")) == 1
+    assert desk(desk.jobs.redrive(count=1)) == 1
+    assert [(job.id, job.attempts) for job in desk.take()] == [("b", 0), ("a", 0)]
+    assert desk(desk.jobs.purge("dead")) == 1
+    assert desk(desk.jobs.purge("dead")) == 0
+    assert desk(desk.jobs.look("c"))[0].state is None
+
+
+def test_cancel_and_reschedule() -> None:
+    """One that nobody works on is gone, or due at another time; the worker of another is told."""
+    desk = Desk()
+    desk(desk.jobs.enqueue_many([1, 2], ids=["a", "b"]))
+    assert desk(desk.jobs.cancel("a")) == "cancelled"
+    assert desk(desk.jobs.cancel("a")) == "unknown"
+    assert desk(desk.jobs.reschedule("b", delay=5)) is True
+    assert desk(desk.jobs.reschedule("a", delay=5)) is False
+    assert desk.take() == []
+    desk.server.clock.advance(5)
+    assert [job.id for job in desk.take()] == ["b"]
+    assert desk(desk.jobs.reschedule("b", at=datetime.now(UTC))) is False
+    assert desk(desk.jobs.cancel("b")) == "told"
+
+
+def test_pause() -> None:
+    """Nothing is taken meanwhile; each verb tells whether it changed something."""
+    desk = Desk()
+    desk(desk.jobs.enqueue(1))
+    assert [desk(desk.jobs.pause()), desk(desk.jobs.pause())] == [True, False]
+    taken = desk(desk.jobs.reserve(worker="w"))
+    assert (taken.jobs, taken.closed) == ((), True)
+    assert desk(desk.jobs.inspect()).paused is True
+    assert [desk(desk.jobs.resume()), desk(desk.jobs.resume())] == [True, False]
+    assert desk(desk.jobs.inspect()).paused is False
+    assert len(desk.take()) == 1
+
+
+def test_limits() -> None:
+    """Of how many there may be, of how many are worked on, and of how large one may be."""
+    desk = Desk(max_length=2, max_running=1, max_payload=3)
+    desk(desk.jobs.enqueue(123))
+    with pytest.raises(ConfigurationError, match="at most 3 bytes, not 4"):
+        desk.jobs.enqueue(1234)
+    with pytest.raises(QueueFull, match="'work' may have 2 jobs"):
+        desk(desk.jobs.enqueue_many([1, 2]))
+    desk(desk.jobs.enqueue(1))
+    assert len(desk.take()) == 1
+    taken = desk(desk.jobs.reserve(worker="w"))
+    assert (taken.jobs, taken.closed) == ((), True)
+
+
+def test_who_asks_again_gets_the_same_jobs() -> None:
+    """By the token of the request."""
+    desk = Desk()
+    desk(desk.jobs.enqueue_many([1, 2]))
+    first = desk(desk.jobs.reserve(worker="w", token="t"))
+    assert desk(desk.jobs.reserve(worker="w", token="t")).jobs == first.jobs
+    assert [job.token for job in first.jobs] == ["t"]
+    other = desk(desk.jobs.reserve(worker="w"))
+    assert [job.payload for job in other.jobs] == [2]
+
+
+def test_a_payload_that_cannot_be_read() -> None:
+    """It is told apart, so that it can be given up; what is known of it has no payload."""
+    desk = Desk()
+    raw: Jobs[str] = Jobs("work", codec=Text())
+    desk(raw.enqueue("{", id="a"))
+    taken = desk(desk.jobs.reserve(worker="w"))
+    assert taken.jobs == ()
+    (job,) = taken.unreadable
+    assert (job.id, job.payload, job.fence) == ("a", b"{", 1)
+    assert desk(desk.jobs.look("a"))[0].payload is None
+    desk(desk.jobs.settle(desk.jobs.give_up(job, "unreadable")))
+    assert desk.counts() == (0, 0, 0, 1)
+
+
+def test_counts() -> None:
+    """Of each state, of all time, and when something happens next."""
+    desk = Desk()
+    empty = desk(desk.jobs.inspect())
+    assert (empty.oldest, empty.next_due_in, empty.next_lease_ends_in, empty.totals) == (0.0, None, None, {})
+    desk(desk.jobs.enqueue_many([1, 2]))
+    desk(desk.jobs.enqueue(3, delay=10))
+    (job,) = desk.take(1)
+    desk.server.clock.advance(4)
+    counts = desk(desk.jobs.inspect())
+    assert (counts.ready, counts.delayed, counts.leased, counts.dead) == (1, 1, 1, 0)
+    assert (counts.oldest, counts.next_due_in, counts.next_lease_ends_in) == (4.0, 6.0, 26.0)
+    desk(desk.jobs.settle(desk.jobs.ack(job)))
+    assert desk(desk.jobs.purge("delayed")) == 1
+    assert desk(desk.jobs.purge("ready")) == 1
+    assert desk(desk.jobs.inspect()).totals == {"enqueued": 3, "acked": 1, "purged": 2}
+
+
+def test_results() -> None:
+    """What a job gave, once or several times; that it is dead; and that it has none yet."""
+    desk = Desk(result_ttl=60)
+    desk(desk.jobs.enqueue_many([1, 2], ids=["a", "b"]))
+    with pytest.raises(LookupError, match="no result yet"):
+        desk(desk.jobs.result("a"))
+    with pytest.raises(LookupError, match="no result yet"):
+        desk(desk.jobs.result("a", wait=0.5))
+    a, b = desk.take()
+    desk(desk.jobs.settle(desk.jobs.ack(a, {"x": 1}), desk.jobs.give_up(b, "broken")))
+    for wait in (0, 5):
+        assert desk(desk.jobs.result("a", wait=wait)) == {"x": 1}
+        with pytest.raises(JobFailed, match="broken"):
+            desk(desk.jobs.result("b", wait=wait))
+    desk.server.clock.advance(61)
+    with pytest.raises(LookupError):
+        desk(desk.jobs.result("a"))
+
+
+def test_a_result_that_is_waited_for() -> None:
+    """Two round trips: a look, and a wait for as long as was said, at least 2 milliseconds."""
+    jobs: Jobs[Any] = Jobs("work", result_ttl=60)
+    for wait, blocks in ((5, 5), (0.001, 0.002)):
+        dry = Dry(jobs.result("a", wait=wait))
+        dry.expect("jobs.result").answer(None)
+        step: Any = dry.expect("jobs.result")._step
+        key = "jobs:{work}:result:a"
+        assert step.commands[0].args == ("BLMOVE", key, key, "LEFT", "LEFT", blocks)
+        assert (step.blocks_for, step.effect) == (blocks, Effect.IDEMPOTENT)
+        dry.answer(b"+7")
+        assert dry.result == 7
+
+
+def test_results_that_are_not_kept() -> None:
+    """Nothing is written for them, and who asks is told how to have them."""
+    assert JOBS.ack(JOB, object()) == Settlement("ack", "a", "t", 0, b"")
+    assert Jobs[Any]("work", result_ttl=1).ack(JOB, [1]).text == b"[1]"
+    with pytest.raises(ConfigurationError, match="result_ttl must be set"):
+        next(JOBS.result("a").steps())
+
+
+def test_waiting_for_work() -> None:
+    """It blocks for so long, and who was woken passes it on."""
+    for seconds, blocks in ((5.0004, 5.0), (0.0, 0.002)):
+        plan = JOBS.wait_for_work(seconds)
+        assert plan.commands == (Command(("BLPOP", "jobs:{work}:wake", blocks)),)
+        assert (plan.blocks_for, plan.effect, plan.parse([None]), plan.parse([[b"k", b"1"]])) == (
+            blocks,
+            Effect.IDEMPOTENT,
+            False,
+            True,
+        )
+    desk = Desk()
+    assert desk(desk.jobs.wake()) is None
+    assert desk(desk.jobs.wait_for_work(1)) is True
+    assert desk(desk.jobs.wait_for_work(1)) is False
+    desk(desk.jobs.enqueue(1))
+    assert desk(desk.jobs.wait_for_work(1)) is True
+
+
+def test_a_purge_of_many() -> None:
+    """One round trip for each thousand."""
+    dry = Dry(JOBS.purge("ready"))
+    dry.expect("jobs.purge").answer(1000).expect("jobs.purge").answer(1000).expect("jobs.purge").answer(7)
+    assert dry.result == 2007
+
+
+@pytest.mark.parametrize(
+    ("plan", "name", "effect"),
+    [
+        (JOBS.enqueue(1), "jobs.enqueue", Effect.IDEMPOTENT),
+        (JOBS.reserve(worker="w"), "jobs.reserve", Effect.IDEMPOTENT),
+        (JOBS.settle(JOBS.ack(JOB)), "jobs.settle", Effect.IDEMPOTENT),
+        (JOBS.extend([JOB], worker="w"), "jobs.extend", Effect.IDEMPOTENT),
+        (JOBS.wake(), "jobs.wake", Effect.IDEMPOTENT),
+        (JOBS.inspect(), "jobs.inspect", Effect.READS),
+        (JOBS.look("a"), "jobs.look", Effect.READS),
+        (JOBS.dead(), "jobs.look", Effect.READS),
+        (JOBS.redrive("a"), "jobs.redrive", Effect.IDEMPOTENT),
+        (JOBS.redrive(), "jobs.redrive", Effect.ONCE),
+        (JOBS.cancel("a"), "jobs.cancel", Effect.IDEMPOTENT),
+        (JOBS.reschedule("a", delay=1), "jobs.reschedule", Effect.IDEMPOTENT),
+        (JOBS.pause(), "jobs.pause", Effect.IDEMPOTENT),
+        (JOBS.resume(), "jobs.resume", Effect.IDEMPOTENT),
+        (next(JOBS.purge("dead").steps()), "jobs.purge", Effect.ONCE),
+        (next(Jobs[Any]("w", result_ttl=1).result("a").steps()), "jobs.result", Effect.READS),
+    ],
+)
+def test_names_and_effects(plan: Any, name: str, effect: Effect) -> None:
+    """What does twice what it does once is sent at most once."""
+    assert (plan.name, plan.effect) == (name, effect)
+
+
+def test_keys() -> None:
+    """All of a queue are in one slot, the results too."""
+    plan = Jobs[Any]("a", namespace="n", result_ttl=1).settle(JOBS.ack(JOB))
+    _, _, count, *keys = plan.commands[0].args
+    assert isinstance(count, int)
+    assert set(keys[:count]) == {
+        f"n:jobs:{{a}}:{part}"
+        for part in (
+            *("ready", "delayed", "leased", "data", "job", "unique", "done", "meta", "wake", "dead", "errors"),
+            *("progress", "cancel", "result:a"),
+        )
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"name": ""}, "name must"),
+        ({"namespace": 7}, "namespace must"),
+        *(({name: 0}, f"{name} must") for name in ("attempts", "losses", "max_payload", "keep_dead")),
+        *(({name: 0}, f"{name} must") for name in ("max_length", "max_running", "result_ttl")),
+        ({"lease": 0.099}, "lease must"),
+        ({"retry_after": -0.001}, "retry_after must"),
+        ({"most_retry": -0.001}, "most_retry must"),
+        ({"remember": -0.001}, "remember must"),
+        ({"keep_dead_for": 0.999}, "keep_dead_for must"),
+    ],
+)
+def test_nonsense_is_refused(wrong: dict[str, Any], said: str) -> None:
+    """When a queue is built, with the argument's name; the limits themselves are allowed."""
+    options: dict[str, Any] = {"name": "x", **wrong}
+    with pytest.raises(ConfigurationError, match=said):
+        Jobs(**options)
+    least: Jobs[Any] = Jobs(
+        "x",
+        attempts=1,
+        losses=1,
+        max_payload=1,
+        keep_dead=1,
+        max_length=1,
+        max_running=1,
+        lease=0.1,
+        retry_after=0,
+        most_retry=0,
+        remember=0,
+        keep_dead_for=1,
+        result_ttl=0.001,
+    )
+    assert least.lease_seconds == 0.1
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: JOBS.enqueue_many([]), "payloads must be 1 to 1000 at once, not 0"),
+        (lambda: JOBS.enqueue_many(range(1001)), "payloads must be 1 to 1000 at once, not 1001"),
+        (lambda: JOBS.enqueue_many([1], ids=["a", "b"]), "as many as payloads, 1"),
+        (lambda: JOBS.enqueue_many([1], unique=["a", "b"]), "as many as payloads, 1"),
+        (lambda: JOBS.enqueue(1, id=""), "id must be a text of 1 to"),
+        (lambda: JOBS.enqueue(1, id=7), "id must be a text of 1 to"),  # type: ignore[arg-type]  # that is the case
+        (lambda: JOBS.enqueue(1, id="x" * 1025), "id must be a text of 1 to"),
+        (lambda: JOBS.enqueue(1, unique=""), "unique must"),
+        (lambda: JOBS.enqueue(1, priority=1024), "priority must"),
+        (lambda: JOBS.enqueue(1, priority=-1024), "priority must"),
+        (lambda: JOBS.enqueue(1, delay=1, at=datetime.now(UTC)), "delay"),
+        (lambda: JOBS.reserve(0, worker="w"), "count must"),
+        (lambda: JOBS.reserve(1001, worker="w"), "count must"),
+        (lambda: JOBS.reserve(worker=""), "worker must"),
+        (lambda: JOBS.retry(JOB, "", delay=-1), "delay must"),
+        (JOBS.settle, "settlements must be 1 to 1000 at once, not 0"),
+        (lambda: JOBS.settle(*[JOBS.ack(JOB)] * 1001), "settlements must be 1 to 1000 at once, not 1001"),
+        (lambda: JOBS.extend([JOB] * 1001, worker="w"), "jobs must be at most 1000 at once, not 1001"),
+        (lambda: JOBS.extend([], worker=""), "worker must"),
+        (JOBS.look, "ids must be at least one"),
+        (lambda: JOBS.dead(0), "count must"),
+        (lambda: JOBS.dead(1001), "count must"),
+        (lambda: JOBS.dead(skip=-1), "skip must"),
+        (lambda: JOBS.redrive(count=0), "count must"),
+        (lambda: JOBS.redrive(count=1001), "count must"),
+        (lambda: JOBS.cancel(""), "id must"),
+        (lambda: next(JOBS.purge("leased").steps()), "state must be ready, delayed or dead, not 'leased'"),  # type: ignore[arg-type]  # that is the case
+        (lambda: RetryLater(-1), "delay must"),
+    ],
+)
+def test_bad_arguments_are_named(call: Callable[[], object], said: str) -> None:
+    """With what is allowed."""
+    with pytest.raises(ConfigurationError, match=said):
+        call()
+
+
+def test_the_limits_are_allowed() -> None:
+    """The greatest and the least numbers that the errors name."""
+    assert JOBS.reserve(1000, worker="w").commands[0].args[15] == 1000
+    assert len(JOBS.settle(*[JOBS.ack(JOB)] * 1000).commands[0].args) == 3 + 13 + 2 + 5000
+    assert len(JOBS.extend([JOB] * 1000, worker="w").commands[0].args) == 3 + 4 + 3 + 2000
+    assert JOBS.dead(1000, skip=0).name == "jobs.look"
+    assert JOBS.redrive(count=1000).commands[0].args[-1] == 1000
+    for priority in (-1023, 1023):
+        assert JOBS.enqueue(1, priority=priority).commands[0].args[-3] == priority
+    assert len(JOBS.enqueue_many(range(1000)).commands) == 1
+
+
+def test_what_a_handler_raises() -> None:
+    """When to try again, and why; or that there is no use."""
+    again = RetryLater(timedelta(seconds=1), "busy")
+    assert (again.delay, again.why, again.args) == (timedelta(seconds=1), "busy", (timedelta(seconds=1), "busy"))
+    assert (RetryLater().delay, RetryLater().why) == (None, "")
+    assert RetryLater(0).delay == 0
+    assert str(GiveUp("broken")) == "broken"
+
+
+def test_what_is_kept_of_an_error() -> None:
+    """A text as it is, of an exception its traceback; of long ones both ends, 4000 characters in all."""
+    assert told("x" * 4001) == "x" * 4000
+    assert told(ValueError("wrong")) == "ValueError: wrong"
+    whole = ValueError("x" * (4000 - len("ValueError: ")))
+    assert told(whole) == f"ValueError: {whole}"
+    cut = told(ValueError("a" * 2000 + "b" * 3000))
+    assert len(cut) == 4000
+    assert cut == f"ValueError: {'a' * 988}\n...\n{'b' * 2995}"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [None, 1, [], [0], [-1, 0, b"a", b"1"], [-1, 0, b"a", 1, 1, 0, 0, 0, 0], [-1, 0, b"a", b"1", 1, 0, 0, 0, b"x"]],
+)
+def test_malformed_jobs_are_decode_errors(reply: Any) -> None:
+    """What is no answer of jobs_reserve."""
+    with pytest.raises((DecodeError, ValueError)):
+        read_taken(reply, "t", Json())
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        None,
+        [b"a", b"ready", b"0", b"1|2", b"1", None, None],
+        [b"a", b"ready", b"0", b"s|0|0|1|x|0|0|u", None, None, None],
+    ],
+)
+def test_a_malformed_known_job_is_a_decode_error(reply: Any) -> None:
+    """What is no item of the answer of jobs_look."""
+    with pytest.raises(DecodeError):
+        read_known(reply, Json())
+
+
+def test_nothing_is_left_of_a_cancelled_job() -> None:
+    """Neither of one that is ready nor of one that is for later; both are counted, and their ids are free."""
+    desk = Desk()
+    desk.server.clock.advance(0.456)
+    desk(desk.jobs.enqueue(1, id="a", unique="x"))
+    desk(desk.jobs.enqueue(2, id="b", delay=1))
+    assert [desk(desk.jobs.cancel(id)) for id in "ab"] == ["cancelled", "cancelled"]
+    assert desk(desk.jobs.inspect()).totals == {"enqueued": 2, "cancelled": 2}
+    assert not {f"jobs:{{work}}:{part}" for part in ("job", "data", "unique", "ready", "delayed")} & {
+        *desk.server.keys()
+    }
+    assert desk(desk.jobs.enqueue(3, id="a", unique="x")).created
+    assert desk(desk.jobs.enqueue(4, id="b", delay=1)).created
+    desk.server.clock.advance(0.999)
+    assert [job.payload for job in desk.take()] == [3]
+    desk.server.clock.advance(0.001)
+    assert [job.payload for job in desk.take()] == [4]
+
+
+def test_where_a_job_is() -> None:
+    """Ready, of which no time is told; or not known at all."""
+    desk = Desk()
+    desk(desk.jobs.enqueue("x", id="a", priority=3))
+    ready, none = desk(desk.jobs.look("a", "none"))
+    assert (ready.state, ready.since, ready.payload, ready.enqueued_at, ready.priority) == ("ready", 0.0, "x", EPOCH, 3)
+    assert (none.id, none.state, none.since, none.payload, none.error, none.progress) == (
+        "none",
+        None,
+        0.0,
+        None,
+        "",
+        "",
+    )
+
+
+@pytest.mark.parametrize("how", ["wake", "enqueue", "resume", "reschedule", "redrive", "settle"])
+def test_a_wake_up_is_one_element_for_a_minute(how: str) -> None:
+    """However many jobs there may be, and whoever says so; it does not stay for ever."""
+    desk = Desk()
+    desk(desk.jobs.enqueue_many([1, 2, 3], ids=["a", "b", "c"]))
+    a, b = desk.take(2)
+    desk(desk.jobs.settle(desk.jobs.give_up(a, "no")))
+    desk(desk.jobs.pause())
+    wake = Plan("wake", (Command(("DEL", "jobs:{work}:wake")),), lambda _: None)
+    desk(wake)
+    if how != "resume":
+        desk(desk.jobs.resume())
+        desk(wake)
+    steps = {
+        "wake": desk.jobs.wake(),
+        "enqueue": desk.jobs.enqueue(4),
+        "resume": desk.jobs.resume(),
+        "reschedule": desk.jobs.reschedule("c", delay=0),
+        "redrive": desk.jobs.redrive("a"),
+        "settle": desk.jobs.settle(desk.jobs.release(b)),
+    }
+    desk(steps[how])
+    look = (Command(("LLEN", "jobs:{work}:wake")), Command(("PTTL", "jobs:{work}:wake")))
+    assert desk(Plan("look", look, list)) == [1, 60_000]
