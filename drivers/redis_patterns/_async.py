@@ -15,17 +15,14 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, overload
 
 import anyio
 
-from redis_patterns._cached import CachedCoroutineFunction
 from redis_patterns._flights import Flights
 from redis_patterns._lines import Lines
 from redis_patterns._observe import Observed, Tally
-from redis_patterns._work import AsyncWork
 from redis_patterns_core import validate
-from redis_patterns_core.cache import Cache
 from redis_patterns_core.errors import (
     CommandFailed,
     ConfigurationError,
@@ -36,23 +33,26 @@ from redis_patterns_core.errors import (
     OutcomeUnknown,
     Unreachable,
 )
-from redis_patterns_core.flag_client import FlagClient
-from redis_patterns_core.flags import Flags
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within
-from redis_patterns_core.job_records import Job
-from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.leases import Held, Leasable, Lease, campaign
-from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Command, Plan
-from redis_patterns_core.queues import Queue
-from redis_patterns_core.rate_limits import Limiter
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
-from redis_patterns_core.templates import Template
 from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration
-from redis_patterns_core.work import AnyWork, OnWork, works
-from redis_patterns_core.workers import Worker
+
+# What a program does not use of the patterns is not loaded with its driver: methods that need more than the names of
+# types import it when they are called.
+if TYPE_CHECKING:
+    from redis_patterns._cached import CachedCoroutineFunction
+    from redis_patterns_core.cache import Cache
+    from redis_patterns_core.flag_client import FlagClient
+    from redis_patterns_core.flags import Flags
+    from redis_patterns_core.job_records import Job
+    from redis_patterns_core.jobs import Jobs
+    from redis_patterns_core.queues import Queue
+    from redis_patterns_core.rate_limits import Limiter
+    from redis_patterns_core.work import AnyWork, OnWork
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -280,6 +280,8 @@ class AsyncDriver(ABC):
             ConfigurationError: a name with braces that are no parameter, a duration that is not allowed, or a
                 function that is no coroutine function.
         """
+        from redis_patterns_core.locks import Lock  # noqa: PLC0415
+        from redis_patterns_core.templates import Template  # noqa: PLC0415
 
         def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
             if not inspect.iscoroutinefunction(function):
@@ -315,6 +317,7 @@ class AsyncDriver(ABC):
         Raises:
             ConfigurationError: braces that are no parameter, or a function that is no coroutine function.
         """
+        from redis_patterns._cached import CachedCoroutineFunction  # noqa: PLC0415
 
         def decorate(function: Callable[P, Awaitable[T]]) -> CachedCoroutineFunction[P, T]:
             return CachedCoroutineFunction(self.run, cache, function, key=key, ttl=ttl, tags=tags)
@@ -425,6 +428,10 @@ class AsyncDriver(ABC):
             ConfigurationError: a number, a duration or a name that is not allowed, or a handler that is no coroutine
                 function.
         """
+        from redis_patterns._work import AsyncWork  # noqa: PLC0415
+        from redis_patterns_core.work import works  # noqa: PLC0415
+        from redis_patterns_core.workers import Worker  # noqa: PLC0415
+
         worker = Worker(
             works(what),
             concurrency=concurrency,
@@ -495,6 +502,9 @@ class AsyncDriver(ABC):
             ConfigurationError: the client is followed already.
             Exception: what running a plan raises: the flags could not be read, and there is no initial snapshot.
         """
+        from redis_patterns_core.flag_client import FlagClient  # noqa: PLC0415
+        from redis_patterns_core.flags import Flags  # noqa: PLC0415
+
         return self._following(FlagClient(flags) if isinstance(flags, Flags) else flags)
 
     @contextlib.asynccontextmanager

@@ -31,22 +31,18 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 import redis
 
 from redis_patterns._address import Target
-from redis_patterns._cached import CachedFunction
-from redis_patterns._follower import Follower
 from redis_patterns._observe import Observed, Tally
 from redis_patterns._redis_py import Leases, Pool
 from redis_patterns._redis_py_clients import LazyCluster, client_of, cluster_client
 from redis_patterns._redis_py_cluster import ClusterLeases
 from redis_patterns._renewer import Renewer
 from redis_patterns._thread_flights import ThreadFlights
-from redis_patterns._thread_work import ThreadWork
 from redis_patterns_core import validate
-from redis_patterns_core.cache import Cache
 from redis_patterns_core.errors import (
     CommandFailed,
     ConfigurationError,
@@ -57,23 +53,26 @@ from redis_patterns_core.errors import (
     OutcomeUnknown,
     Unreachable,
 )
-from redis_patterns_core.flag_client import FlagClient
-from redis_patterns_core.flags import Flags
 from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within
-from redis_patterns_core.job_records import Job
-from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.leases import Held, Leasable, Lease, campaign
-from redis_patterns_core.locks import Lock
 from redis_patterns_core.plan import Command, Plan
-from redis_patterns_core.queues import Queue
-from redis_patterns_core.rate_limits import Limiter
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
-from redis_patterns_core.templates import Template
 from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration
-from redis_patterns_core.work import AnyWork, OnWork, works
-from redis_patterns_core.workers import Worker
+
+# What a program does not use of the patterns is not loaded with its driver: methods that need more than the names of
+# types import it when they are called.
+if TYPE_CHECKING:
+    from redis_patterns._cached import CachedFunction
+    from redis_patterns_core.cache import Cache
+    from redis_patterns_core.flag_client import FlagClient
+    from redis_patterns_core.flags import Flags
+    from redis_patterns_core.job_records import Job
+    from redis_patterns_core.jobs import Jobs
+    from redis_patterns_core.queues import Queue
+    from redis_patterns_core.rate_limits import Limiter
+    from redis_patterns_core.work import AnyWork, OnWork
 
 __all__ = ["Driver"]
 
@@ -335,6 +334,8 @@ class Driver:
             ConfigurationError: a name with braces that are no parameter, a duration that is not allowed, or a
                 coroutine function, which the drivers of asyncio and trio are for.
         """
+        from redis_patterns_core.locks import Lock  # noqa: PLC0415
+        from redis_patterns_core.templates import Template  # noqa: PLC0415
 
         def decorate(function: Callable[P, T]) -> Callable[P, T]:
             if inspect.iscoroutinefunction(function):
@@ -372,6 +373,7 @@ class Driver:
         Raises:
             ConfigurationError: braces that are no parameter, or a coroutine function.
         """
+        from redis_patterns._cached import CachedFunction  # noqa: PLC0415
 
         def decorate(function: Callable[P, T]) -> CachedFunction[P, T]:
             return CachedFunction(self.run, cache, function, key=key, ttl=ttl, tags=tags)
@@ -484,6 +486,10 @@ class Driver:
         Raises:
             ConfigurationError: a number, a duration or a name that is not allowed, or a coroutine function.
         """
+        from redis_patterns._thread_work import ThreadWork  # noqa: PLC0415
+        from redis_patterns_core.work import works  # noqa: PLC0415
+        from redis_patterns_core.workers import Worker  # noqa: PLC0415
+
         worker = Worker(
             works(what),
             concurrency=concurrency,
@@ -552,10 +558,15 @@ class Driver:
             ConfigurationError: the client is followed already.
             Exception: what running a plan raises: the flags could not be read, and there is no initial snapshot.
         """
+        from redis_patterns_core.flag_client import FlagClient  # noqa: PLC0415
+        from redis_patterns_core.flags import Flags  # noqa: PLC0415
+
         return self._following(FlagClient(flags) if isinstance(flags, Flags) else flags)
 
     @contextlib.contextmanager
     def _following(self, client: FlagClient) -> Generator[FlagClient, None, None]:
+        from redis_patterns._follower import Follower  # noqa: PLC0415
+
         # A flow's name tells a handler of errors what failed.
         client.begin(lambda error: self._report(client.keep(), error))
         self._followed.add(client)
