@@ -13,10 +13,10 @@ from typing import Any, Protocol, cast
 import redis
 from redis.exceptions import RedisClusterException
 
-from redis_patterns._async import Sent
 from redis_patterns._asyncio import SharedConnection
 from redis_patterns._multiplex import Connection
 from redis_patterns._redis_py import error_reply, not_connected
+from redis_patterns._transport import Sent
 from redis_patterns._wire import packed
 from redis_patterns_core.cluster import Node
 from redis_patterns_core.plan import Command
