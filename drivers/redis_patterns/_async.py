@@ -166,7 +166,7 @@ class AsyncDriver(AsyncRunner):
             ConfigurationError: a name with braces that are no parameter, a duration that is not allowed, or a
                 function that is no coroutine function.
         """
-        from redis_patterns._decorators import locked_coroutine_function  # noqa: PLC0415
+        from redis_patterns._decorators import locked_coroutine_function
 
         return locked_coroutine_function(lambda lock: self.hold(lock, wait=wait), name, ttl=ttl, namespace=namespace)
 
@@ -189,7 +189,7 @@ class AsyncDriver(AsyncRunner):
         Raises:
             ConfigurationError: braces that are no parameter, or a function that is no coroutine function.
         """
-        from redis_patterns._cached import CachedCoroutineFunction  # noqa: PLC0415
+        from redis_patterns._cached import CachedCoroutineFunction
 
         def decorate(function: Callable[P, Awaitable[T]]) -> CachedCoroutineFunction[P, T]:
             return CachedCoroutineFunction(self.run, cache, function, key=key, ttl=ttl, tags=tags)
@@ -224,7 +224,7 @@ class AsyncDriver(AsyncRunner):
         Raises:
             ConfigurationError: something else than a coroutine function is decorated.
         """
-        from redis_patterns._decorators import limited_coroutine_function  # noqa: PLC0415
+        from redis_patterns._decorators import limited_coroutine_function
 
         return limited_coroutine_function(lambda who: self.run(limiter.admit(who, cost, wait=wait)), key)
 
@@ -289,9 +289,9 @@ class AsyncDriver(AsyncRunner):
             ConfigurationError: a number, a duration or a name that is not allowed, or a handler that is no coroutine
                 function.
         """
-        from redis_patterns._work import AsyncWork  # noqa: PLC0415
-        from redis_patterns_core.work import works  # noqa: PLC0415
-        from redis_patterns_core.workers import Worker  # noqa: PLC0415
+        from redis_patterns._work import AsyncWork
+        from redis_patterns_core.work import works
+        from redis_patterns_core.workers import Worker
 
         worker = Worker(
             works(what),
@@ -363,8 +363,8 @@ class AsyncDriver(AsyncRunner):
             ConfigurationError: the client is followed already.
             Exception: what running a plan raises: the flags could not be read, and there is no initial snapshot.
         """
-        from redis_patterns_core.flag_client import FlagClient  # noqa: PLC0415
-        from redis_patterns_core.flags import Flags  # noqa: PLC0415
+        from redis_patterns_core.flag_client import FlagClient
+        from redis_patterns_core.flags import Flags
 
         return self._following(FlagClient(flags) if isinstance(flags, Flags) else flags)
 

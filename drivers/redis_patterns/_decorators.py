@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def locked(
-    hold: Callable[[Lock], AbstractContextManager[Any]], name: str, *, ttl: Duration, namespace: str
+    hold: Callable[[Lock], AbstractContextManager[object]], name: str, *, ttl: Duration, namespace: str
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Make a decorator of functions.
 
@@ -51,7 +51,7 @@ def locked(
 
 
 def locked_coroutine_function(
-    hold: Callable[[Lock], AbstractAsyncContextManager[Any]], name: str, *, ttl: Duration, namespace: str
+    hold: Callable[[Lock], AbstractAsyncContextManager[object]], name: str, *, ttl: Duration, namespace: str
 ) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Coroutine[Any, Any, T]]]:
     """Make a decorator of coroutine functions.
 

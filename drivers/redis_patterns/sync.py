@@ -261,7 +261,7 @@ class Driver(ThreadRunner):
             ConfigurationError: a name with braces that are no parameter, a duration that is not allowed, or a
                 coroutine function, which the drivers of asyncio and trio are for.
         """
-        from redis_patterns._decorators import locked  # noqa: PLC0415
+        from redis_patterns._decorators import locked
 
         return locked(lambda lock: self.hold(lock, wait=wait), name, ttl=ttl, namespace=namespace)
 
@@ -284,7 +284,7 @@ class Driver(ThreadRunner):
         Raises:
             ConfigurationError: braces that are no parameter, or a coroutine function.
         """
-        from redis_patterns._cached import CachedFunction  # noqa: PLC0415
+        from redis_patterns._cached import CachedFunction
 
         def decorate(function: Callable[P, T]) -> CachedFunction[P, T]:
             return CachedFunction(self.run, cache, function, key=key, ttl=ttl, tags=tags)
@@ -319,7 +319,7 @@ class Driver(ThreadRunner):
         Raises:
             ConfigurationError: a coroutine function is decorated, which the drivers of asyncio and trio are for.
         """
-        from redis_patterns._decorators import limited  # noqa: PLC0415
+        from redis_patterns._decorators import limited
 
         return limited(lambda who: self.run(limiter.admit(who, cost, wait=wait)), key)
 
@@ -384,9 +384,9 @@ class Driver(ThreadRunner):
         Raises:
             ConfigurationError: a number, a duration or a name that is not allowed, or a coroutine function.
         """
-        from redis_patterns._thread_work import ThreadWork  # noqa: PLC0415
-        from redis_patterns_core.work import works  # noqa: PLC0415
-        from redis_patterns_core.workers import Worker  # noqa: PLC0415
+        from redis_patterns._thread_work import ThreadWork
+        from redis_patterns_core.work import works
+        from redis_patterns_core.workers import Worker
 
         worker = Worker(
             works(what),
@@ -456,14 +456,14 @@ class Driver(ThreadRunner):
             ConfigurationError: the client is followed already.
             Exception: what running a plan raises: the flags could not be read, and there is no initial snapshot.
         """
-        from redis_patterns_core.flag_client import FlagClient  # noqa: PLC0415
-        from redis_patterns_core.flags import Flags  # noqa: PLC0415
+        from redis_patterns_core.flag_client import FlagClient
+        from redis_patterns_core.flags import Flags
 
         return self._following(FlagClient(flags) if isinstance(flags, Flags) else flags)
 
     @contextlib.contextmanager
     def _following(self, client: FlagClient) -> Generator[FlagClient, None, None]:
-        from redis_patterns._follower import Follower  # noqa: PLC0415
+        from redis_patterns._follower import Follower
 
         # A flow's name tells a handler of errors what failed.
         client.begin(lambda error: self._report(client.keep(), error))

@@ -55,7 +55,7 @@ class Client:
         self._cancelled = False
         # Until when the server keeps back the answer of a plan that blocks, and that answer once it is there.
         self._blocked_until: float | None = None
-        self._served: Sequence[Any] | None = None
+        self._served: Sequence[Reply] | None = None
         self._frames = [_Frame(flow.steps())]
         self._go_on()
 

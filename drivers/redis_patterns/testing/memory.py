@@ -27,6 +27,7 @@ import fakeredis
 import redis
 
 from redis_patterns._redis_py import error_reply
+from redis_patterns._transport import Sent
 from redis_patterns._wire import packed
 from redis_patterns.testing._fakeredis import Socket, time_is
 from redis_patterns_core.errors import CommandFailed, ConfigurationError, DriverClosed
@@ -302,7 +303,7 @@ class _Waiting:
         self._closed = False
 
     async def ask(
-        self, commands: Sequence[Command], blocks_for: float | None, trace: list[Any] | None = None
+        self, commands: Sequence[Command], blocks_for: float | None, trace: list[Sent] | None = None
     ) -> Sequence[Reply]:
         """Execute commands."""
         if self._closed:

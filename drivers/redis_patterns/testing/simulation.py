@@ -19,9 +19,9 @@ SIGMOD 2021, section 4), and delta debugging (Zeller and Hildebrandt, TSE 28(2),
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from redis_patterns.testing._faults import Faults
 from redis_patterns.testing._world import Client, World
@@ -233,16 +233,12 @@ def _words(schedule: Sequence[tuple[str, str]]) -> str:
     return " ".join(f"{name}:{fault}" if fault else name for name, fault in schedule)
 
 
-class _seeded:  # noqa: N801  used like a function
-    """Makes the jitter of flows, which comes from ``random`` by default, the same in each run."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._before: Any = None
-
-    def __enter__(self) -> None:
-        self._before = random.getstate()
-        random.seed(self._seed)
-
-    def __exit__(self, *_: object) -> None:
-        random.setstate(self._before)
+@contextmanager
+def _seeded(seed: int) -> Generator[None, None, None]:
+    """Make the jitter of flows, which comes from ``random`` by default, the same in each run."""
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)
