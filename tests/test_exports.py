@@ -6,12 +6,14 @@ import inspect
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 import redis_patterns
 import redis_patterns_core
+import redis_patterns_core.locks
 
 CORE = sorted(module.name for module in pkgutil.iter_modules(redis_patterns_core.__path__))
 
@@ -24,17 +26,33 @@ def test_the_front_door_is_the_core() -> None:
 
 
 def test_the_public_names_are_sorted_and_exist() -> None:
-    """``__all__`` is complete: what it names exists, and what the package imports for users it names."""
+    """``__all__`` is complete: what it names type checkers import, and is where it is looked for at run time."""
     names = redis_patterns_core.__all__
     assert names == sorted(set(names), key=lambda name: (not name.isupper(), name))  # as ruff sorts them
     tree = ast.parse(Path(redis_patterns_core.__file__).read_text())
     imported = {
-        alias.asname or alias.name
+        (node.module.removeprefix("redis_patterns_core."), alias.asname or alias.name)
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
+        and node.module is not None
+        and node.module.startswith("redis_patterns_core")
         for alias in node.names
     }
-    assert imported == set(names)
+    homes = {(home, name) for home, those in redis_patterns_core.HOMES.items() for name in those}
+    assert imported == homes | {("front", "front")}
+    assert sorted(name for _, name in homes) == sorted(names)
+
+
+@pytest.mark.parametrize("front", [redis_patterns, redis_patterns_core])
+def test_a_front_is_like_any_package(front: ModuleType) -> None:
+    """``dir``, ``inspect`` and an unknown name behave as where all is imported at once."""
+    assert set(redis_patterns.__all__) < set(dir(front))
+    assert dict(inspect.getmembers(front))["Lock"] is redis_patterns_core.locks.Lock
+    with pytest.raises(AttributeError, match=f"^module '{front.__name__}' has no attribute 'Lokc'$") as caught:
+        _ = front.Lokc
+    assert (caught.value.name, caught.value.obj) == ("Lokc", front)
+    with pytest.raises(ImportError, match="cannot import name 'Lokc'"):
+        exec(f"from {front.__name__} import Lokc")  # noqa: S102  ours
 
 
 @pytest.mark.parametrize("name", CORE)

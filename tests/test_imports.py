@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ def test_the_core_knows_the_standard_library_only(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(DRIVERS.rglob("*.py")), ids=lambda path: str(path.relative_to(DRIVERS)))
 def test_a_driver_imports_no_other(path: Path) -> None:
     """No driver module, and nothing that drivers share, imports a driver; what is built on drivers may."""
-    if path.name in {"__main__.py", "_tour.py"} or path.parent.name in {"testing", "_commands"}:
+    if path.name == "__main__.py" or path.parent.name in {"testing", "_commands"}:
         return
     others = {f"redis_patterns.{face}" for face in FACES}
     for name in imports(path):
@@ -107,6 +108,71 @@ def test_importing_one_driver_imports_no_other(driver: str, absent: list[str]) -
     """What another driver needs is not loaded with it, and the front door loads no driver at all."""
     program = f"import {driver}; print([name for name in {absent!r} if name in sys.modules])"
     assert in_a_fresh_interpreter(program) == "[]"
+
+
+VOCABULARY = {"errors", "flow", "front", "keys", "plan", "replies", "value"}
+RUNNING = {"cluster", "leases", "retry", "tracing", "validate"}
+
+
+@pytest.mark.parametrize(
+    ("program", "modules"),
+    [
+        ("import redis_patterns", VOCABULARY),
+        ("from redis_patterns import Lock, batch", VOCABULARY | {"leases", "locks", "validate"}),
+        ("import redis_patterns.sync", VOCABULARY | RUNNING),
+        ("import redis_patterns.asyncio", VOCABULARY | RUNNING),
+        ("import redis_patterns.trio", VOCABULARY | RUNNING),
+    ],
+)
+def test_a_pattern_is_loaded_where_it_is_used(program: str, modules: set[str]) -> None:
+    """Neither the front door nor a driver loads patterns, and the name of one loads that and what it is made of."""
+    program += "; print(*[name.removeprefix('redis_patterns_core.') for name in sys.modules"
+    program += " if name.startswith('redis_patterns_core.')])"
+    assert set(in_a_fresh_interpreter(program).split()) == modules
+
+
+def test_what_few_need_is_not_loaded() -> None:
+    """What only some patterns take from the standard library is not loaded where they are not used."""
+    heavy = {"decimal", "fractions", "fnmatch", "html", "ipaddress", "json", "pickle", "traceback", "uuid", "zoneinfo"}
+    program = (
+        "import redis_patterns, redis_patterns_core.leases, redis_patterns_core.retry, redis_patterns_core.tracing"
+    )
+    assert in_a_fresh_interpreter(f"{program}; print(*sorted({heavy!r} & set(sys.modules)))", "-I", "-S") == ""
+
+
+def test_all_names_at_once() -> None:
+    """``import *`` gives every public name, in a program that has loaded nothing before."""
+    program = "from redis_patterns import *; import redis_patterns as r; print(set(r.__all__) - set(globals()))"
+    assert in_a_fresh_interpreter(program) == "set()"
+
+
+def test_help_shows_the_front_door() -> None:
+    """``help`` knows all names, each with the module it is of."""
+    shown = in_a_fresh_interpreter("import pydoc, redis_patterns; print(pydoc.plain(pydoc.render_doc(redis_patterns)))")
+    assert "class TokenBucket(" in shown
+    assert "rate_limit_headers(" in shown
+
+
+def test_what_was_pickled_elsewhere_is_read() -> None:
+    """A value comes out of a pickle in a program that has not used its pattern."""
+    data = pickle.dumps(redis_patterns.Lock("order", ttl=10))
+    assert in_a_fresh_interpreter(f"import pickle; print(pickle.loads({data!r}).name)") == "order"
+
+
+def test_threads_that_ask_at_the_same_time() -> None:
+    """Many threads whose first use of a name is at one moment all get the same object."""
+    program = """
+import threading, redis_patterns
+barrier, got = threading.Barrier(8), []
+def ask():
+    barrier.wait()
+    got.append(tuple(getattr(redis_patterns, name) for name in redis_patterns.__all__))
+threads = [threading.Thread(target=ask) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(got), len({tuple(map(id, one)) for one in got}))
+"""
+    assert in_a_fresh_interpreter(program) == "8 1"
 
 
 def test_nothing_of_the_source_tree_leaks_into_an_installation() -> None:

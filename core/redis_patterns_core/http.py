@@ -14,7 +14,7 @@ import ipaddress
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, TypeAlias
 
@@ -29,7 +29,7 @@ from redis_patterns_core.validate import Duration
 from redis_patterns_core.value import value
 from redis_patterns_core.windows import FixedWindow
 
-__all__ = ["ClientAddress", "HeaderKey", "RateLimits", "Refusal", "Request", "Rule", "rate_limit_headers"]
+__all__ = ["ClientAddress", "HeaderKey", "RateLimits", "Refusal", "Request", "Rule", "problem", "rate_limit_headers"]
 
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
@@ -276,21 +276,32 @@ class RateLimits:
         closed = decision.source == "closed"
         wait = decision.retry_after
         later = "It costs more than the limit." if wait is None else f"Try again in {_seconds(wait)} s."
-        body: dict[str, object] = {
+        status = 503 if closed else 429
+        about: dict[str, object] = {
             "type": _REDUCED_CAPACITY if closed else _QUOTA_EXCEEDED,
             "title": "Service temporarily at reduced capacity" if closed else "Too many requests",
-            "status": 503 if closed else 429,
+            "status": status,
             "detail": later,
             "violated-policies": list(decision.refused_by),
         }
-        encoded = json.dumps(body).encode()
-        headers = [
-            ("content-type", "application/problem+json"),
-            ("content-length", str(len(encoded))),
-            ("cache-control", "no-store"),
-            *self.headers(limiter, decision),
-        ]
-        return Refusal(503 if closed else 429, headers, encoded)
+        return problem(status, about, *self.headers(limiter, decision))
+
+
+def problem(status: int, about: Mapping[str, object], *headers: tuple[str, str]) -> Refusal:
+    """Give a response after RFC 9457, which no cache may keep.
+
+    Parameters:
+        status: of the response.
+        about: the body.
+        headers: further ones.
+    """
+    body = json.dumps(about).encode()
+    own = [
+        ("content-type", "application/problem+json"),
+        ("content-length", str(len(body))),
+        ("cache-control", "no-store"),
+    ]
+    return Refusal(status, [*own, *headers], body)
 
 
 def rate_limit_headers(

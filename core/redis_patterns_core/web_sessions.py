@@ -6,29 +6,54 @@ is set only where the session was created, got another id or ended, and is left 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from redis_patterns_core import validate
 from redis_patterns_core.cookies import Cookie
-from redis_patterns_core.errors import LoginRevoked, PatternsError, SessionGone, TooManySessions
+from redis_patterns_core.errors import ConfigurationError, SessionGone
 from redis_patterns_core.flow import Flow, Steps, flow
-from redis_patterns_core.http import ClientAddress, Refusal, Request
+from redis_patterns_core.http import ClientAddress, Request
 from redis_patterns_core.plan import Plan
 from redis_patterns_core.sessions import Session, Sessions, Superseded
 
-__all__ = ["DeviceOf", "WebSession", "away", "cookies_of", "device_of", "failed", "may_pass"]
+__all__ = ["DeviceOf", "WebSession", "WebSessions", "device_of"]
 
 _SCALARS = (str, int, float, bool, type(None), bytes)
 _LONGEST_AGENT = 200
 
-DeviceOf = Callable[[Request], Mapping[str, str]]
+DeviceOf: TypeAlias = Callable[[Request], Mapping[str, str]]
+_WhenDown: TypeAlias = Literal["fail", "anonymous"]
 
 
 def device_of(request: Request) -> dict[str, str]:
     """Give what a list of devices shows: ``agent``, what the browser says it is, and the client's ``address``."""
     return {"agent": (request.header("user-agent") or "")[:_LONGEST_AGENT], "address": ClientAddress()(request)}
+
+
+class WebSessions:
+    """How an application has its sessions; what both middlewares share.
+
+    Parameters:
+        sessions, cookie, device, when_down: see the middlewares.
+
+    Raises:
+        ConfigurationError: a `when_down` that is neither ``fail`` nor ``anonymous``.
+    """
+
+    def __init__(
+        self, sessions: Sessions | None, cookie: Cookie | None, device: DeviceOf, when_down: _WhenDown
+    ) -> None:
+        if when_down not in {"fail", "anonymous"}:
+            raise ConfigurationError(f"when_down must be fail or anonymous, not {when_down!r}")
+        self.sessions = sessions or Sessions()
+        self.cookie = cookie or Cookie()
+        self.device = device
+        self.when_down: _WhenDown = when_down
+
+    def shown(self, request: Request) -> str | None:
+        """Give the id that a client has shown, whatever it is."""
+        return self.cookie.read("; ".join(value for name, value in request.headers if name == "cookie"))
 
 
 class WebSession(MutableMapping[str, Any]):
@@ -343,40 +368,3 @@ class WebSession(MutableMapping[str, Any]):
         self._encoded = {name: self._sessions.codec.encode(self._data[name]) for name in mutable}
         self._set, self._removed = set(), set()
         self._login, self._rotate, self._destroy = None, False, False
-
-
-def cookies_of(request: Request) -> str:
-    """Give all cookies of a request, as one header."""
-    return "; ".join(value for name, value in request.headers if name == "cookie")
-
-
-def may_pass(session: WebSession, *, user: bool) -> bool:
-    """Tell whether a request may pass that needs a session, and of a user where `user` is set."""
-    return not session.new and (session.user is not None or not user)
-
-
-def away() -> Refusal:
-    """Give the response to a request whose session cannot be read, as Redis is not there."""
-    return _refusal(503, "Sessions are away", "Try again in a moment.", ("retry-after", "1"))
-
-
-def failed(error: PatternsError | None = None) -> Refusal:
-    """Give the response to a request whose session cannot be saved, or that needs one where there is none."""
-    challenge = ("www-authenticate", "Session")  # RFC 9110 wants one with a 401; for cookies there is no scheme
-    if error is None:
-        return _refusal(401, "Not logged in", "This needs a session.", challenge)
-    if isinstance(error, (SessionGone, LoginRevoked)):
-        return _refusal(401, "Not logged in", "The session has ended.", challenge)
-    if isinstance(error, TooManySessions):
-        return _refusal(403, "Too many sessions", "Log out on another device first.")
-    return _refusal(500, "Internal server error", "The session could not be saved.")
-
-
-def _refusal(status: int, title: str, detail: str, *headers: tuple[str, str]) -> Refusal:
-    body = json.dumps({"title": title, "status": status, "detail": detail}).encode()
-    own = [
-        ("content-type", "application/problem+json"),
-        ("content-length", str(len(body))),
-        ("cache-control", "no-store"),
-    ]
-    return Refusal(status, [*own, *headers], body)

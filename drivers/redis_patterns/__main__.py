@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from redis_patterns._commands import FAILED, INTERRUPTED, MISUSED, OK, fail
 from redis_patterns._commands.looks import ALGORITHMS, LOOKS
@@ -52,10 +53,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+class _CommandParser(argparse.ArgumentParser):
+    """Takes options before, between and behind the other words of a command."""
+
+    _intermixing = False
+
+    # Overloaded in argparse's types, where the two parameters are those of one function.
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # The parser of all commands calls this, and so does what takes them intermixed.
+        if self._intermixing:
+            return super().parse_known_args(args, namespace)
+        self._intermixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixing = False
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="redis-patterns", description="Redis patterns as values.", epilog=_EXIT_CODES)
     parser.add_argument("--version", action="store_true", help="show the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_CommandParser)
     server, naming, asking = _server(), _naming(), _asking()
 
     tour = commands.add_parser(
@@ -145,26 +163,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _server() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(add_help=False)
+def _server() -> _CommandParser:
+    options = _CommandParser(add_help=False)
     options.add_argument("--url", help="the server, by default that of REDIS_URL, or redis://localhost")
     return options
 
 
-def _naming() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(add_help=False)
+def _naming() -> _CommandParser:
+    options = _CommandParser(add_help=False)
     options.add_argument("--namespace", default="", help="the prefix of the keys that the pattern was given")
     return options
 
 
-def _asking() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(add_help=False)
+def _asking() -> _CommandParser:
+    options = _CommandParser(add_help=False)
     options.add_argument("--yes", action="store_true", help="do what cannot be undone without asking")
     return options
 
 
-def _showing() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(add_help=False)
+def _showing() -> _CommandParser:
+    options = _CommandParser(add_help=False)
     options.add_argument("--json", action="store_true", help="for programs: one JSON object")
     _ask_color(options)
     return options

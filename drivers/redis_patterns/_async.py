@@ -1,4 +1,4 @@
-"""What the asyncio and the trio driver share, on anyio: running plans and flows, holding locks, background work.
+"""What the asyncio and the trio driver share, on anyio: holding locks, decorators, workers and followers.
 
 A driver for one of them adds a transport and a way to start tasks.
 """
@@ -6,176 +6,47 @@ A driver for one of them adds a transport and a way to start tasks.
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
-import logging
 import math
-import random
-from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
-from typing import Any, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import anyio
 
-from redis_patterns._cached import CachedCoroutineFunction
-from redis_patterns._flights import Flights
-from redis_patterns._lines import Lines
-from redis_patterns._observe import Observed, Tally
-from redis_patterns._work import AsyncWork
+from redis_patterns._runner import CLEAN_UP_FOR, AsyncRunner
 from redis_patterns_core import validate
-from redis_patterns_core.cache import Cache
 from redis_patterns_core.errors import (
     CommandFailed,
     ConfigurationError,
     DeadlineExceeded,
-    DriverClosed,
     LockLost,
     LockNotAcquired,
     OutcomeUnknown,
     Unreachable,
 )
-from redis_patterns_core.flag_client import FlagClient
-from redis_patterns_core.flags import Flags
-from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within
-from redis_patterns_core.job_records import Job
-from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.leases import Held, Leasable, Lease, campaign
-from redis_patterns_core.locks import Lock
-from redis_patterns_core.plan import Command, Plan
-from redis_patterns_core.queues import Queue
-from redis_patterns_core.rate_limits import Limiter
-from redis_patterns_core.replies import Reply
-from redis_patterns_core.retry import Backoff, Execution, Incomplete
-from redis_patterns_core.templates import Template
-from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration
-from redis_patterns_core.work import AnyWork, OnWork, works
-from redis_patterns_core.workers import Worker
+
+# What a program does not use of the patterns is not loaded with its driver: methods that need more than the names of
+# types import it when they are called.
+if TYPE_CHECKING:
+    from redis_patterns._cached import CachedCoroutineFunction
+    from redis_patterns_core.cache import Cache
+    from redis_patterns_core.flag_client import FlagClient
+    from redis_patterns_core.flags import Flags
+    from redis_patterns_core.job_records import Job
+    from redis_patterns_core.jobs import Jobs
+    from redis_patterns_core.queues import Queue
+    from redis_patterns_core.rate_limits import Limiter
+    from redis_patterns_core.work import AnyWork, OnWork
 
 P = ParamSpec("P")
 T = TypeVar("T")
-D = TypeVar("D", bound="AsyncDriver")
-
-BACKOFF = Backoff()
-_CLEAN_UP_FOR = 5.0
-_logger = logging.getLogger("redis_patterns")
 
 
-class Sent(Protocol):
-    """What an attempt leaves behind: whether a byte of it may have left."""
-
-    sent: bool
-
-
-class Transport(Protocol):
-    """Carries commands to a server, for any number of tasks at the same time."""
-
-    async def ask(
-        self, commands: Sequence[Command], blocks_for: float | None, trace: list[Sent] | None = None
-    ) -> Sequence[Reply]:
-        """Send commands in one write and give one reply for each.
-
-        Parameters:
-            commands: at least one.
-            blocks_for: seconds for which the server may keep the answer back, 0 for ever; ``None`` where it does not.
-            trace: gets what tells, after a cancellation, whether the commands had left.
-
-        Raises:
-            Incomplete: some commands have no answer, or an error for one.
-            CommandFailed: the server refused the handshake.
-            DriverClosed: after `close`.
-        """
-        ...
-
-    async def close(self, grace: float) -> None:
-        """Take no more, wait up to `grace` seconds for the answers that are due, then close all connections."""
-
-
-class Task(Protocol):
-    """A task in the background."""
-
-    async def stop(self) -> None:
-        """Cancel it and wait for its end; shielded from the caller's own cancellation."""
-
-    async def wait(self) -> None:
-        """Wait for its end."""
-
-
-class AsyncDriver(ABC):
-    """Runs plans and flows on a transport; see the drivers of asyncio and trio.
-
-    Parameters:
-        transport: what carries the commands.
-        retry_for: seconds, or a timedelta, for which a plan that may be sent (again) is tried before it fails.
-        on_background_error: called with the flow or plan and the exception when a spawned flow or a clean-up fails; by
-            default it is logged to ``redis_patterns``.
-        instrument: is told of each run.
-        clock: monotonic, in seconds.
-        sleep: waits for so many seconds of that clock.
-    """
-
-    def __init__(
-        self,
-        transport: Transport,
-        *,
-        retry_for: Duration = 3,
-        on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
-        instrument: Instrument | None = None,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
-    ) -> None:
-        self._instrument = instrument
-        self._sleep = sleep
-        self._transport = transport
-        self._ask = transport.ask
-        self._retry_for = validate.milliseconds("retry_for", retry_for, least=0) / 1000
-        self._report = on_background_error or _log
-        self._clock = clock
-        self._background: set[Task] = set()
-        self._lines = Lines(sleep)
-        self._flights = Flights()
-        self._closed = False
-
-    @abstractmethod
-    def _start(self, function: Callable[[], Awaitable[None]], name: str) -> Task:
-        """Run a function, which raises nothing but cancellation, in a task that the driver owns."""
-
-    # Running
-
-    async def run(self, step: Plan[T] | Flow[T], *, timeout: Duration | None = None) -> T:
-        """Run a plan or a flow and give its result.
-
-        Parameters:
-            step: what a pattern's method gave; a plan is one round trip, a flow says how many.
-            timeout: seconds, or a timedelta, for all of it.
-
-        Raises:
-            Unreachable: no connection could be had within ``retry_for`` or the timeout; nothing was sent.
-            OutcomeUnknown: it was sent, no answer came (in time), and it must not be sent twice, or that failed too.
-            DeadlineExceeded: a flow was not over within the timeout; what it deferred has run.
-            CommandFailed: Redis answered with an error.
-            DecodeError: the stored data is not what the pattern writes.
-            DriverClosed: the driver was closed.
-            TypeError: `step` is neither a plan nor a flow.
-        """
-        if timeout is None and self._instrument is None:
-            # The way of most, without a call more than it needs.
-            if isinstance(step, Flow):
-                return await self._run_flow(step)
-            if isinstance(step, Plan):
-                try:
-                    answers = await self._ask(step.commands, step.blocks_for)
-                except Incomplete as attempt:
-                    answers = await self._finish(step, attempt)
-                return step.parse(answers)
-        seconds = None if timeout is None else validate.milliseconds("timeout", timeout) / 1000
-        tally = Tally()
-        if self._instrument is None:
-            return await self._run_within(step, seconds, tally)
-        with Observed(self._instrument, step, tally, self._clock, self._report):
-            return await self._run_within(step, seconds, tally)
+class AsyncDriver(AsyncRunner):
+    """What the drivers of asyncio and trio have beside `run` and `close`."""
 
     def hold(
         self, lock: Leasable, *, wait: Duration | None = 5, renew: bool = True
@@ -256,15 +127,30 @@ class AsyncDriver(ABC):
             raise
         lost = held.lost
         # Shielded like every clean-up: a caller that is cancelled now would leave the lock behind until its lease ends.
-        with anyio.move_on_after(_CLEAN_UP_FOR, shield=True) as releasing:
+        with anyio.move_on_after(CLEAN_UP_FOR, shield=True) as releasing:
             try:
                 lost = not await self.run(lock.give_back(lease)) or lost
             except (Unreachable, OutcomeUnknown, CommandFailed) as error:
                 self._report(lock.release(lease), error)  # it was held while the block ran, and ends with its lease
         if releasing.cancelled_caught:
-            self._report(lock.release(lease), DeadlineExceeded(f"not over within {_CLEAN_UP_FOR:g} s"))
+            self._report(lock.release(lease), DeadlineExceeded(f"not over within {CLEAN_UP_FOR:g} s"))
         if lost:
             raise LockLost(f"{lock.word} {lock.name!r} ran out or was taken away while it was held")
+
+    async def _acquire(self, lock: Leasable, wait: Duration | None) -> Lease | None:
+        seconds = math.inf if wait is None else validate.milliseconds("wait", wait, least=0) / 1000
+        if not seconds:
+            return await self.run(lock.wait_for(0))
+        ends_at = self._clock() + seconds
+        if lock.line is None:
+            return await self.run(lock.wait_for(wait))
+        if not await self._lines.enter(lock.line, seconds):
+            return None
+        try:
+            left = None if seconds == math.inf else max(0.0, ends_at - self._clock())
+            return await self.run(lock.wait_for(left))
+        finally:
+            self._lines.leave(lock.line)
 
     def locked(
         self, name: str, *, ttl: Duration = 10, wait: Duration | None = 5, namespace: str = ""
@@ -280,21 +166,9 @@ class AsyncDriver(ABC):
             ConfigurationError: a name with braces that are no parameter, a duration that is not allowed, or a
                 function that is no coroutine function.
         """
+        from redis_patterns._decorators import locked_coroutine_function
 
-        def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-            if not inspect.iscoroutinefunction(function):
-                raise ConfigurationError("function must be a coroutine function; the sync driver is for others")
-            template = Template("name", name, function, unique=False)
-            Lock(name, ttl=ttl, namespace=namespace)  # checked now, not at the first call
-
-            @functools.wraps(function)
-            async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-                async with self.hold(Lock(template.fill(args, kwargs), ttl=ttl, namespace=namespace), wait=wait):
-                    return await function(*args, **kwargs)
-
-            return call
-
-        return decorate
+        return locked_coroutine_function(lambda lock: self.hold(lock, wait=wait), name, ttl=ttl, namespace=namespace)
 
     def cached(
         self, cache: Cache[T], key: str, *, ttl: Duration | None = None, tags: Sequence[str] = ()
@@ -315,6 +189,7 @@ class AsyncDriver(ABC):
         Raises:
             ConfigurationError: braces that are no parameter, or a function that is no coroutine function.
         """
+        from redis_patterns._cached import CachedCoroutineFunction
 
         def decorate(function: Callable[P, Awaitable[T]]) -> CachedCoroutineFunction[P, T]:
             return CachedCoroutineFunction(self.run, cache, function, key=key, ttl=ttl, tags=tags)
@@ -349,20 +224,9 @@ class AsyncDriver(ABC):
         Raises:
             ConfigurationError: something else than a coroutine function is decorated.
         """
+        from redis_patterns._decorators import limited_coroutine_function
 
-        def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-            if not inspect.iscoroutinefunction(function):
-                raise ConfigurationError("function must be a coroutine function; the sync driver is for others")
-
-            @functools.wraps(function)
-            async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-                id = key if isinstance(key, str) else key(*args, **kwargs)
-                await self.run(limiter.admit(id, cost, wait=wait))
-                return await function(*args, **kwargs)
-
-            return call
-
-        return decorate
+        return limited_coroutine_function(lambda who: self.run(limiter.admit(who, cost, wait=wait)), key)
 
     @overload
     async def work(
@@ -425,6 +289,10 @@ class AsyncDriver(ABC):
             ConfigurationError: a number, a duration or a name that is not allowed, or a handler that is no coroutine
                 function.
         """
+        from redis_patterns._work import AsyncWork
+        from redis_patterns_core.work import works
+        from redis_patterns_core.workers import Worker
+
         worker = Worker(
             works(what),
             concurrency=concurrency,
@@ -495,6 +363,9 @@ class AsyncDriver(ABC):
             ConfigurationError: the client is followed already.
             Exception: what running a plan raises: the flags could not be read, and there is no initial snapshot.
         """
+        from redis_patterns_core.flag_client import FlagClient
+        from redis_patterns_core.flags import Flags
+
         return self._following(FlagClient(flags) if isinstance(flags, Flags) else flags)
 
     @contextlib.asynccontextmanager
@@ -525,190 +396,3 @@ class AsyncDriver(ABC):
                     await task.wait()
         finally:
             client.end()
-
-    # Closing
-
-    async def close(self, grace: Duration = 5) -> None:
-        """Wait for what runs in the background and for the answers that are due, then close.
-
-        Parameters:
-            grace: seconds, or a timedelta, for all that to end by itself; after that it is cancelled.
-
-        Closing again does nothing.
-        """
-        if self._closed:
-            return
-        deadline = self._clock() + validate.milliseconds("grace", grace, least=0) / 1000
-        with anyio.move_on_after(deadline - self._clock()):
-            for task in list(self._background):
-                await task.wait()
-        self._closed = True
-        for task in list(self._background):
-            await task.stop()
-        await self._transport.close(max(0.0, deadline - self._clock()))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with anyio.CancelScope(shield=True):
-            # Whoever leaves by a cancellation or an error is in a hurry.
-            await self.close(5 if error is None else 0)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__module__}.Driver{', closed' if self._closed else ''}>"
-
-    # Plans
-
-    async def _finish(
-        self, plan: Plan[Any], attempt: Incomplete, trace: list[Sent] | None = None, tally: Tally | None = None
-    ) -> Sequence[Reply]:
-        """Bring a plan to its replies whose first attempt was not enough, as `Execution` decides."""
-        tally = tally or Tally()
-        tally.add(attempt)
-        execution = Execution(plan, give_up_at=self._clock() + self._retry_for, backoff=BACKOFF)
-        while (delay := execution.after(attempt, now=self._clock(), chance=random.random())) is not None:
-            await self._sleep(delay)
-            try:
-                attempt = Incomplete(answers=await self._ask(execution.commands, plan.blocks_for, trace))
-            except Incomplete as again:
-                attempt = again
-            tally.add(attempt)
-        return execution.replies
-
-    async def _run_within(self, step: Plan[T] | Flow[T], seconds: float | None, tally: Tally) -> T:
-        trace: list[Sent] = []
-        with anyio.move_on_after(seconds):
-            if isinstance(step, Flow):
-                return await self._run_flow(step)
-            if not isinstance(step, Plan):
-                raise TypeError(f"run takes a plan or a flow, not {type(step).__name__}")
-            try:
-                answers = await self._ask(step.commands, step.blocks_for, trace)
-                tally.round_trips += 1
-            except Incomplete as attempt:
-                answers = await self._finish(step, attempt, trace, tally)
-            return step.parse(answers)
-        if isinstance(step, Plan):
-            error = OutcomeUnknown if any(attempt.sent for attempt in trace) else Unreachable
-            raise error(step.name, f"not over within {seconds:g} s")
-        raise DeadlineExceeded(f"{step.name} was not over within {seconds:g} s")
-
-    # Locks
-
-    async def _acquire(self, lock: Leasable, wait: Duration | None) -> Lease | None:
-        seconds = math.inf if wait is None else validate.milliseconds("wait", wait, least=0) / 1000
-        if not seconds:
-            return await self.run(lock.wait_for(0))
-        ends_at = self._clock() + seconds
-        if lock.line is None:
-            return await self.run(lock.wait_for(wait))
-        if not await self._lines.enter(lock.line, seconds):
-            return None
-        try:
-            left = None if seconds == math.inf else max(0.0, ends_at - self._clock())
-            return await self.run(lock.wait_for(left))
-        finally:
-            self._lines.leave(lock.line)
-
-    # Flows
-
-    async def _run_flow(self, flow: Flow[T]) -> T:
-        steps = flow.steps()
-        deferred: list[Defer] = []
-        failed = True
-        try:
-            result = await self._walk(steps, deferred)
-            failed = False
-            return result
-        finally:
-            steps.close()
-            for defer in reversed(deferred):
-                if failed or not defer.on_error_only:
-                    await self._clean_up(defer.plan)
-
-    async def _walk(self, steps: Steps[T], deferred: list[Defer]) -> T:
-        try:
-            step = next(steps)
-            while True:
-                if isinstance(step, Defer):
-                    deferred.append(step)
-                    step = steps.send(None)
-                    continue
-                try:
-                    value = await self._perform(step)
-                except Exception as error:  # noqa: BLE001  the flow decides what to make of it
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(value)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-
-    async def _perform(self, step: Step) -> Any:
-        match step:
-            case Plan() | Flow():
-                return await self.run(step)
-            case Within():
-                return await self.run(step.plan, timeout=step.seconds)
-            case Sleep():
-                await self._sleep(max(0.0, step.seconds))
-            case Now():
-                return self._clock()
-            case Call():
-                result = step.function(*step.args, **step.kwargs)
-                return await result if inspect.isawaitable(result) else result
-            case Spawn():
-                self._spawn(step.flow)
-            case Alongside():
-                return await self._alongside(step)
-            case Shared():
-                return await self._flights.share(step.key, lambda: self.run(step.flow))
-            case _:
-                raise TypeError(f"a flow yields steps, not {type(step).__name__}")
-        return None
-
-    async def _alongside(self, step: Alongside[T]) -> T:
-        async def keep() -> None:
-            try:
-                await self._run_flow(step.beside)
-            except Exception as error:  # noqa: BLE001  there is no caller
-                self._report(step.beside, error)
-
-        keeping = self._start(keep, step.beside.name)
-        try:
-            result: T = await self._perform(step.step)
-            return result
-        finally:
-            await keeping.stop()
-
-    async def _clean_up(self, plan: Plan[Any]) -> None:
-        # Shielded, or the first await would raise the cancellation that brought us here, and nothing would be sent.
-        with anyio.move_on_after(_CLEAN_UP_FOR, shield=True):
-            try:
-                await self.run(plan)
-            except Exception as error:  # noqa: BLE001  what ended the flow stands
-                self._report(plan, error)
-            return
-        self._report(plan, DeadlineExceeded(f"{plan.name} was not over within {_CLEAN_UP_FOR:g} s"))
-
-    def _spawn(self, flow: Flow[Any]) -> None:
-        if self._closed:
-            raise DriverClosed("the driver is closed")
-
-        async def serve() -> None:
-            try:
-                await self.run(flow)
-            except Exception as error:  # noqa: BLE001  there is no caller
-                self._report(flow, error)
-            finally:
-                self._background.discard(task)
-
-        task = self._start(serve, flow.name)
-        self._background.add(task)
-
-
-def _log(what: Flow[Any] | Plan[Any], error: BaseException) -> None:
-    _logger.error("%r failed in the background", what, exc_info=error)

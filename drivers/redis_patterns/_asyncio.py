@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from redis_patterns._address import Address
-from redis_patterns._async import Sent
 from redis_patterns._multiplex import Connection
+from redis_patterns._transport import Sent
 from redis_patterns._wire import Request
 from redis_patterns_core.plan import Command
 from redis_patterns_core.replies import Reply

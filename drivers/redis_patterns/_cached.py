@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from types import MethodType
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
+from redis_patterns._decorators import check_coroutine_function, check_plain_function
 from redis_patterns_core.cache import Cache
 from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.flow import Flow
@@ -74,10 +74,7 @@ class CachedFunction(_Cached[P, T]):
         ttl: Duration | None,
         tags: Sequence[str],
     ) -> None:
-        if inspect.iscoroutinefunction(function):
-            raise ConfigurationError(
-                f"function must not be a coroutine function: the sync driver cannot await {function.__qualname__}"
-            )
+        check_plain_function(function)
         super().__init__(cache, function, key, ttl, tags)
         self._run = run
 
@@ -117,8 +114,7 @@ class CachedCoroutineFunction(_Cached[P, T]):
         ttl: Duration | None,
         tags: Sequence[str],
     ) -> None:
-        if not inspect.iscoroutinefunction(function):
-            raise ConfigurationError("function must be a coroutine function; the sync driver is for others")
+        check_coroutine_function(function)
         super().__init__(cache, function, key, ttl, tags)
         self._run = run
 

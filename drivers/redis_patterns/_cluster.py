@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 
 from redis_patterns._address import Address, Target
-from redis_patterns._async import Sent, Task
 from redis_patterns._multiplex import Connection, Multiplexer, greeted, greeted_primary
+from redis_patterns._transport import Sent, Task
 from redis_patterns_core.cluster import Journey, Leg, Node, Topology, no_slots
 from redis_patterns_core.errors import CommandFailed, DriverClosed, PatternsError
 from redis_patterns_core.plan import Command

@@ -17,13 +17,13 @@ from typing import Any, cast
 import anyio
 
 from redis_patterns._address import Address
-from redis_patterns._async import BACKOFF, Sent, Task
+from redis_patterns._transport import Sent, Task
 from redis_patterns._wire import Wire
 from redis_patterns_core import replies
 from redis_patterns_core.errors import CommandFailed, DriverClosed
 from redis_patterns_core.plan import Command
 from redis_patterns_core.replies import ErrorReply, Reply
-from redis_patterns_core.retry import Incomplete
+from redis_patterns_core.retry import Backoff, Incomplete
 
 MOST_REQUESTS = 4096
 """Requests under way on the shared connection; further callers wait. Some 2 MB of futures and answers."""
@@ -33,6 +33,8 @@ MOST_BYTES = 8 * 2**20
 
 MOST_BLOCKING = 64
 """Connections for plans that block; further ones wait for their turn."""
+
+_BACKOFF = Backoff()
 
 
 class Connection(ABC):
@@ -184,7 +186,7 @@ class Multiplexer:
             connection = await self._open()
         except Exception as error:  # noqa: BLE001  raised again where somebody waits for the connection
             self._failures += 1
-            self._not_before = self._clock() + BACKOFF.delay(self._failures, random.random())
+            self._not_before = self._clock() + _BACKOFF.delay(self._failures, random.random())
             self._refusal = error
         else:
             self._failures = 0

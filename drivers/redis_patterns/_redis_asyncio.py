@@ -13,10 +13,10 @@ from typing import Any, Protocol, cast
 import redis
 from redis.exceptions import RedisClusterException
 
-from redis_patterns._async import Sent
 from redis_patterns._asyncio import SharedConnection
 from redis_patterns._multiplex import Connection
 from redis_patterns._redis_py import error_reply, not_connected
+from redis_patterns._transport import Sent
 from redis_patterns._wire import packed
 from redis_patterns_core.cluster import Node
 from redis_patterns_core.plan import Command
@@ -59,10 +59,12 @@ class ClusterClient:
         Raises:
             Incomplete: it cannot reach any.
         """
+        before = _cancellations()
         try:
             await self._client.initialize()
         except (redis.RedisError, RedisClusterException, OSError) as error:
             raise not_connected(error) from error
+        await _go_on_unless_cancelled(before)
         return [Node(node.host, int(node.port)) for node in self._client.get_nodes()]
 
     def pool(self, node: Node) -> Pool:
@@ -107,6 +109,7 @@ async def take_over(pool: Pool, start: Callable[[Callable[[], Awaitable[None]], 
         Incomplete: none could be had.
         CommandFailed: Redis refused the handshake, such as a wrong password.
     """
+    before = _cancellations()
     try:
         connection = await pool.get_connection()
     except (redis.RedisError, OSError) as error:
@@ -122,6 +125,7 @@ async def take_over(pool: Pool, start: Callable[[Callable[[], Awaitable[None]], 
         if await getattr(connection, name)():
             await connection.disconnect(nowait=True)
             await connection.connect()
+        await _go_on_unless_cancelled(before)
     except BaseException as error:
         start(give_back, "give back")
         if isinstance(error, (redis.RedisError, OSError)):
@@ -135,6 +139,29 @@ async def take_over(pool: Pool, start: Callable[[Callable[[], Awaitable[None]], 
     writer.transport.set_protocol(shared)
     shared.connection_made(writer.transport)
     return shared
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+async def _go_on_unless_cancelled(before: int) -> None:
+    """Be cancelled after all, where redis-py has lost that: before Python 3.12 ``asyncio.wait_for`` does.
+
+    It takes a cancellation for done that comes in the same turn of the loop as what it waits for.
+
+    Parameters:
+        before: how often the task had been cancelled when redis-py began.
+
+    Raises:
+        CancelledError: the task has been cancelled since.
+    """
+    if _cancellations() > before:
+        # That of a scope of anyio comes again by itself, and is known by its message: let it.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        raise asyncio.CancelledError
 
 
 class TurnByTurn(Connection):

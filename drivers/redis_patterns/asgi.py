@@ -17,21 +17,15 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from redis_patterns_core.cookies import Cookie
 from redis_patterns_core.decisions import Decision
-from redis_patterns_core.errors import (
-    CommandFailed,
-    ConfigurationError,
-    DeadlineExceeded,
-    OutcomeUnknown,
-    PatternsError,
-    Unreachable,
-)
+from redis_patterns_core.errors import PatternsError
 from redis_patterns_core.flow import Flow
 from redis_patterns_core.http import RateLimits, Refusal, Request, Rule
 from redis_patterns_core.paths import matching
 from redis_patterns_core.plan import Plan
 from redis_patterns_core.sessions import Session, Sessions
 from redis_patterns_core.validate import Duration
-from redis_patterns_core.web_sessions import DeviceOf, WebSession, away, cookies_of, device_of, failed, may_pass
+from redis_patterns_core.web_refusals import DOWN, away, failed, may_pass
+from redis_patterns_core.web_sessions import DeviceOf, WebSession, WebSessions, device_of
 
 __all__ = ["DECISION", "AsgiSession", "RateLimitMiddleware", "SessionMiddleware", "require_session"]
 
@@ -151,7 +145,7 @@ class AsgiSession(WebSession):
         plan = self.loading()
         try:
             self.load_from(await self._driver.run(plan) if plan.commands else None)
-        except _DOWN as error:
+        except DOWN as error:
             self.down = error
             if self._when_down == "fail":
                 raise
@@ -176,9 +170,6 @@ class AsgiSession(WebSession):
         if not isinstance(found, Session):
             self._session = None
         return found is not None
-
-
-_DOWN = (Unreachable, OutcomeUnknown, CommandFailed, DeadlineExceeded)
 
 
 class SessionMiddleware:
@@ -215,15 +206,10 @@ class SessionMiddleware:
         lazy: bool = False,
         when_down: Literal["fail", "anonymous"] = "fail",
     ) -> None:
-        if when_down not in {"fail", "anonymous"}:
-            raise ConfigurationError(f"when_down must be fail or anonymous, not {when_down!r}")
         self._app = app
         self._driver = driver
-        self._sessions = sessions or Sessions()
-        self._cookie = cookie or Cookie()
-        self._device = device
+        self._settings = WebSessions(sessions, cookie, device, when_down)
         self._lazy = lazy
-        self._when_down: Literal["fail", "anonymous"] = when_down
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Serve one connection, as ASGI has it."""
@@ -232,16 +218,18 @@ class SessionMiddleware:
             return
         request = _request(scope)
         driver = self._driver() if callable(self._driver) else self._driver
-        shown = self._cookie.read(cookies_of(request))
-        session = AsgiSession(driver, self._when_down, self._sessions, shown, lambda: self._device(request))
+        settings = self._settings
+        session = AsgiSession(
+            driver, settings.when_down, settings.sessions, settings.shown(request), lambda: settings.device(request)
+        )
         scope["session"] = session
-        response = _Response(scope, receive, send, session, self._cookie)
+        response = _Response(scope, receive, send, session, settings.cookie)
         try:
             if not self._lazy:
                 await session.load()
             await self._app(scope, receive, response.send)
             await response.end()
-        except _DOWN as error:
+        except DOWN as error:
             if error is not session.down or response.begun:
                 raise
             await _refuse(scope, receive, send, away())

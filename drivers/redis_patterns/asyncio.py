@@ -22,10 +22,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, Self, cast
 
 from redis_patterns._address import Target
-from redis_patterns._async import AsyncDriver, Transport
+from redis_patterns._async import AsyncDriver
 from redis_patterns._asyncio import open_socket
 from redis_patterns._cluster import Cluster, transport_to
 from redis_patterns._multiplex import Multiplexer
+from redis_patterns._transport import Transport
 from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.flow import Flow
 from redis_patterns_core.plan import Plan

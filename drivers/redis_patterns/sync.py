@@ -17,80 +17,54 @@ makes.
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
-import logging
 import math
-import os
-import random
 import threading
 import time
-import warnings
-import weakref
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 import redis
 
 from redis_patterns._address import Target
-from redis_patterns._cached import CachedFunction
-from redis_patterns._follower import Follower
-from redis_patterns._observe import Observed, Tally
 from redis_patterns._redis_py import Leases, Pool
 from redis_patterns._redis_py_clients import LazyCluster, client_of, cluster_client
 from redis_patterns._redis_py_cluster import ClusterLeases
-from redis_patterns._renewer import Renewer
-from redis_patterns._thread_flights import ThreadFlights
-from redis_patterns._thread_work import ThreadWork
+from redis_patterns._thread_runner import ThreadRunner, Transport
 from redis_patterns_core import validate
-from redis_patterns_core.cache import Cache
 from redis_patterns_core.errors import (
     CommandFailed,
     ConfigurationError,
-    DeadlineExceeded,
-    DriverClosed,
     LockLost,
     LockNotAcquired,
     OutcomeUnknown,
     Unreachable,
 )
-from redis_patterns_core.flag_client import FlagClient
-from redis_patterns_core.flags import Flags
-from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within
-from redis_patterns_core.job_records import Job
-from redis_patterns_core.jobs import Jobs
+from redis_patterns_core.flow import Flow
 from redis_patterns_core.leases import Held, Leasable, Lease, campaign
-from redis_patterns_core.locks import Lock
-from redis_patterns_core.plan import Command, Plan
-from redis_patterns_core.queues import Queue
-from redis_patterns_core.rate_limits import Limiter
-from redis_patterns_core.replies import Reply
-from redis_patterns_core.retry import Backoff, Execution, Incomplete
-from redis_patterns_core.templates import Template
+from redis_patterns_core.plan import Plan
 from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration
-from redis_patterns_core.work import AnyWork, OnWork, works
-from redis_patterns_core.workers import Worker
+
+# What a program does not use of the patterns is not loaded with its driver: methods that need more than the names of
+# types import it when they are called.
+if TYPE_CHECKING:
+    from redis_patterns._cached import CachedFunction
+    from redis_patterns_core.cache import Cache
+    from redis_patterns_core.flag_client import FlagClient
+    from redis_patterns_core.flags import Flags
+    from redis_patterns_core.job_records import Job
+    from redis_patterns_core.jobs import Jobs
+    from redis_patterns_core.queues import Queue
+    from redis_patterns_core.rate_limits import Limiter
+    from redis_patterns_core.work import AnyWork, OnWork
 
 __all__ = ["Driver"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_BACKOFF = Backoff()
-
-
-class Transport(Protocol):
-    """Carries commands to a server, for any number of threads at the same time; see `Leases`."""
-
-    def ask(
-        self, commands: Sequence[Command], blocks_for: float | None, within: float | None = None
-    ) -> Sequence[Reply]: ...
-    def close(self) -> None: ...
-    def forget(self) -> None: ...
 
 
 class _Client(Protocol):
@@ -99,7 +73,7 @@ class _Client(Protocol):
     def close(self) -> None: ...
 
 
-class Driver:
+class Driver(ThreadRunner):
     """Runs plans and flows on a redis-py client; one driver serves any number of threads.
 
     It leases connections from the client's own pool, as many as threads run plans at the same time, and keeps them
@@ -139,35 +113,14 @@ class Driver:
             transport = Leases(cast("Pool", client.connection_pool), clock)
         else:
             raise ConfigurationError(f"client must be a synchronous redis-py client, not {type(client).__name__}")
-        self._begin(transport, retry_for, on_background_error, instrument, clock=clock, sleep=sleep)
-
-    def _begin(
-        self,
-        transport: Transport,
-        retry_for: Duration = 3,
-        on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
-        instrument: Instrument | None = None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> Self:
-        self._instrument = instrument
-        self._close_client: Callable[[], None] | None = None
-        self._retry_for = validate.milliseconds("retry_for", retry_for, least=0) / 1000
-        self._report = on_background_error or _log
-        self._clock = clock
-        self._sleep = sleep
-        self._transport = transport
-        self._ask = transport.ask
-        self._closed = False
-        self._renewer: Renewer | None = None
-        self._spawned: set[threading.Thread] = set()
-        self._flights = ThreadFlights()
-        self._followed: set[FlagClient] = set()
-        self._spawning = threading.Lock()
-        self._closing = threading.Event()
-        _drivers.add(self)
-        return self
+        super().__init__(
+            transport,
+            retry_for=retry_for,
+            on_background_error=on_background_error,
+            instrument=instrument,
+            clock=clock,
+            sleep=sleep,
+        )
 
     @classmethod
     def over(cls, transport: Transport, **options: Any) -> Self:
@@ -178,7 +131,9 @@ class Driver:
             options: ``retry_for``, ``on_background_error`` and ``instrument`` as for `connect`; ``clock``, monotonic
                 seconds, and ``sleep``, which waits for so many of them.
         """
-        return cls.__new__(cls)._begin(transport, **options)  # noqa: SLF001  this class's own
+        driver = cls.__new__(cls)
+        ThreadRunner.__init__(driver, transport, **options)
+        return driver
 
     @classmethod
     def connect(
@@ -217,36 +172,7 @@ class Driver:
         driver._close_client = client.close  # noqa: SLF001  this class's own
         return driver
 
-    # Running
-
-    def run(self, step: Plan[T] | Flow[T], *, timeout: Duration | None = None) -> T:
-        """Run a plan or a flow and give its result.
-
-        Parameters:
-            step: what a pattern's method gave; a plan is one round trip, a flow says how many.
-            timeout: seconds, or a timedelta, for all of it. Dialling a new connection keeps the client's own
-                ``socket_connect_timeout``, and a function that a flow calls is not interrupted.
-
-        Raises:
-            Unreachable: no connection could be had within ``retry_for`` or the timeout; nothing was sent.
-            OutcomeUnknown: it was sent, no answer came (in time), and it must not be sent twice, or that failed too.
-            DeadlineExceeded: a flow was not over within the timeout; what it deferred has run.
-            CommandFailed: Redis answered with an error.
-            DecodeError: the stored data is not what the pattern writes.
-            DriverClosed: the driver was closed.
-            TypeError: `step` is neither a plan nor a flow, or a flow calls a coroutine function.
-        """
-        if isinstance(step, Plan) and timeout is None and self._instrument is None:
-            # The way of most plans, without a call more than it needs.
-            try:
-                answers = self._ask(step.commands, step.blocks_for)
-            except Incomplete as attempt:
-                answers = self._finish(step, attempt)
-            return step.parse(answers)
-        ends_at = math.inf
-        if timeout is not None:
-            ends_at = self._clock() + validate.milliseconds("timeout", timeout) / 1000
-        return self._run(step, self._sleep, ends_at)
+    # Locks
 
     def hold(self, lock: Leasable, *, wait: Duration | None = 5, renew: bool = True) -> AbstractContextManager[Held]:
         """Run a block of code under a lock.
@@ -335,23 +261,9 @@ class Driver:
             ConfigurationError: a name with braces that are no parameter, a duration that is not allowed, or a
                 coroutine function, which the drivers of asyncio and trio are for.
         """
+        from redis_patterns._decorators import locked
 
-        def decorate(function: Callable[P, T]) -> Callable[P, T]:
-            if inspect.iscoroutinefunction(function):
-                raise ConfigurationError(
-                    f"function must not be a coroutine function: the sync driver cannot await {function.__qualname__}"
-                )
-            template = Template("name", name, function, unique=False)
-            Lock(name, ttl=ttl, namespace=namespace)  # checked now, not at the first call
-
-            @functools.wraps(function)
-            def call(*args: P.args, **kwargs: P.kwargs) -> T:
-                with self.hold(Lock(template.fill(args, kwargs), ttl=ttl, namespace=namespace), wait=wait):
-                    return function(*args, **kwargs)
-
-            return call
-
-        return decorate
+        return locked(lambda lock: self.hold(lock, wait=wait), name, ttl=ttl, namespace=namespace)
 
     def cached(
         self, cache: Cache[T], key: str, *, ttl: Duration | None = None, tags: Sequence[str] = ()
@@ -372,6 +284,7 @@ class Driver:
         Raises:
             ConfigurationError: braces that are no parameter, or a coroutine function.
         """
+        from redis_patterns._cached import CachedFunction
 
         def decorate(function: Callable[P, T]) -> CachedFunction[P, T]:
             return CachedFunction(self.run, cache, function, key=key, ttl=ttl, tags=tags)
@@ -406,22 +319,9 @@ class Driver:
         Raises:
             ConfigurationError: a coroutine function is decorated, which the drivers of asyncio and trio are for.
         """
+        from redis_patterns._decorators import limited
 
-        def decorate(function: Callable[P, T]) -> Callable[P, T]:
-            if inspect.iscoroutinefunction(function):
-                raise ConfigurationError(
-                    f"function must not be a coroutine function: the sync driver cannot await {function.__qualname__}"
-                )
-
-            @functools.wraps(function)
-            def call(*args: P.args, **kwargs: P.kwargs) -> T:
-                id = key if isinstance(key, str) else key(*args, **kwargs)
-                self.run(limiter.admit(id, cost, wait=wait))
-                return function(*args, **kwargs)
-
-            return call
-
-        return decorate
+        return limited(lambda who: self.run(limiter.admit(who, cost, wait=wait)), key)
 
     @overload
     def work(
@@ -484,6 +384,10 @@ class Driver:
         Raises:
             ConfigurationError: a number, a duration or a name that is not allowed, or a coroutine function.
         """
+        from redis_patterns._thread_work import ThreadWork
+        from redis_patterns_core.work import works
+        from redis_patterns_core.workers import Worker
+
         worker = Worker(
             works(what),
             concurrency=concurrency,
@@ -552,10 +456,15 @@ class Driver:
             ConfigurationError: the client is followed already.
             Exception: what running a plan raises: the flags could not be read, and there is no initial snapshot.
         """
+        from redis_patterns_core.flag_client import FlagClient
+        from redis_patterns_core.flags import Flags
+
         return self._following(FlagClient(flags) if isinstance(flags, Flags) else flags)
 
     @contextlib.contextmanager
     def _following(self, client: FlagClient) -> Generator[FlagClient, None, None]:
+        from redis_patterns._follower import Follower
+
         # A flow's name tells a handler of errors what failed.
         client.begin(lambda error: self._report(client.keep(), error))
         self._followed.add(client)
@@ -570,231 +479,3 @@ class Driver:
         finally:
             self._followed.discard(client)
             client.end()
-
-    # Closing
-
-    def close(self, grace: Duration = 5) -> None:
-        """Wait for what runs in the background, then give all connections back.
-
-        Parameters:
-            grace: seconds, or a timedelta, for spawned flows to end by themselves; after that their waits are cut short
-                with `DriverClosed`.
-
-        Closing again does nothing. A plan that another thread is running ends as usual.
-        """
-        if self._closed:
-            return
-        deadline = self._clock() + validate.milliseconds("grace", grace, least=0) / 1000
-        for thread in self._spawned_threads():
-            thread.join(max(0.0, deadline - self._clock()))
-        self._closing.set()
-        for thread in self._spawned_threads():
-            thread.join()
-        if self._renewer is not None:
-            self._renewer.close()
-        self._closed = True
-        self._transport.close()
-        if self._close_client is not None:
-            self._close_client()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        # Also after an __init__ that raised.
-        if getattr(self, "_closed", True):
-            return
-        self._transport.close()
-        if self._close_client is not None:
-            warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self)
-            self._close_client()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__module__}.Driver{', closed' if self._closed else ''}>"
-
-    # Plans
-
-    def _run(self, step: Plan[T] | Flow[T], sleep: Callable[[float], None], ends_at: float) -> T:
-        """Run a plan or a flow, as part of another flow too."""
-        instrument = self._instrument
-        tally = Tally()
-        if instrument is None:
-            return self._run_unobserved(step, sleep, ends_at, tally)
-        with Observed(instrument, step, tally, self._clock, self._report):
-            return self._run_unobserved(step, sleep, ends_at, tally)
-
-    def _run_unobserved(
-        self, step: Plan[T] | Flow[T], sleep: Callable[[float], None], ends_at: float, tally: Tally
-    ) -> T:
-        if isinstance(step, Flow):
-            return self._run_flow(step, sleep, ends_at)
-        if not isinstance(step, Plan):
-            raise TypeError(f"run takes a plan or a flow, not {type(step).__name__}")
-        within = None if ends_at == math.inf else max(0.0, ends_at - self._clock())
-        try:
-            answers = self._ask(step.commands, step.blocks_for, within)
-            tally.round_trips += 1
-        except Incomplete as attempt:
-            answers = self._finish(step, attempt, ends_at, tally)
-        return step.parse(answers)
-
-    def _finish(
-        self, plan: Plan[Any], attempt: Incomplete, ends_at: float = math.inf, tally: Tally | None = None
-    ) -> Sequence[Reply]:
-        """Bring a plan to its replies whose first attempt was not enough, as `Execution` decides."""
-        tally = tally or Tally()
-        tally.add(attempt)
-        execution = Execution(plan, give_up_at=min(self._clock() + self._retry_for, ends_at), backoff=_BACKOFF)
-        while (delay := execution.after(attempt, now=self._clock(), chance=random.random())) is not None:
-            self._sleep(delay)
-            within = None if ends_at == math.inf else ends_at - self._clock()
-            try:
-                attempt = Incomplete(answers=self._ask(execution.commands, plan.blocks_for, within))
-            except Incomplete as again:
-                attempt = again
-            tally.add(attempt)
-        return execution.replies
-
-    def _forget(self) -> None:
-        """Forget what belongs to the parent process, after a fork: its sockets, threads and locks."""
-        self._transport.forget()
-        self._renewer = None
-        self._spawned = set()
-        self._flights = ThreadFlights()
-        for client in self._followed:
-            client.end()  # the thread that follows is the parent's: here its snapshot grows old, and says so
-        self._followed = set()
-        self._spawning = threading.Lock()
-
-    # Flows
-
-    def _run_flow(self, flow: Flow[T], sleep: Callable[[float], None], ends_at: float = math.inf) -> T:
-        steps = flow.steps()
-        deferred: list[Defer] = []
-        failed = True
-        try:
-            result = self._walk(flow, steps, deferred, sleep, ends_at)
-            failed = False
-            return result
-        finally:
-            steps.close()
-            for defer in reversed(deferred):
-                if failed or not defer.on_error_only:
-                    self._clean_up(defer.plan)
-
-    def _walk(
-        self, flow: Flow[T], steps: Steps[T], deferred: list[Defer], sleep: Callable[[float], None], ends_at: float
-    ) -> T:
-        try:
-            step = next(steps)
-            while True:
-                if isinstance(step, Defer):
-                    deferred.append(step)
-                    step = steps.send(None)
-                    continue
-                failure = value = None
-                try:
-                    value = self._perform(step, sleep, ends_at)
-                except Exception as error:  # noqa: BLE001  the flow decides what to make of it
-                    failure = error
-                if ends_at != math.inf and self._clock() >= ends_at:
-                    # Not thrown into the flow, which might catch it and go on.
-                    raise DeadlineExceeded(f"{flow.name} was not over within its timeout") from failure
-                step = steps.send(value) if failure is None else steps.throw(failure)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-
-    def _perform(self, step: Step, sleep: Callable[[float], None], ends_at: float = math.inf) -> Any:
-        match step:
-            case Plan() | Flow():
-                return self._run(step, sleep, ends_at)
-            case Within():
-                return self._run(step.plan, sleep, min(ends_at, self._clock() + step.seconds))
-            case Sleep():
-                sleep(max(0.0, min(step.seconds, ends_at - self._clock())))
-            case Now():
-                return self._clock()
-            case Call():
-                result = step.function(*step.args, **step.kwargs)
-                if inspect.isawaitable(result):
-                    if inspect.iscoroutine(result):
-                        result.close()
-                    raise TypeError(
-                        f"{step.function!r} is a coroutine function, which the sync driver cannot await; "
-                        "give it a plain function, or use the asyncio or trio driver"
-                    )
-                return result
-            case Spawn():
-                self._spawn(step.flow)
-            case Alongside():
-                keeping = self._keeper().start(step.beside)
-                try:
-                    return self._perform(step.step, sleep, ends_at)
-                finally:
-                    self._keeper().stop(keeping)
-            case Shared():
-                left = None if ends_at == math.inf else max(0.0, ends_at - self._clock())
-                return self._flights.share(step.key, lambda: self._run(step.flow, sleep, ends_at), left)
-            case _:
-                raise TypeError(f"a flow yields steps, not {type(step).__name__}")
-        return None
-
-    def _clean_up(self, plan: Plan[Any]) -> None:
-        try:
-            self.run(plan)
-        except Exception as error:  # noqa: BLE001  what ended the flow stands
-            self._report(plan, error)
-
-    def _spawn(self, flow: Flow[Any]) -> None:
-        def serve() -> None:
-            try:
-                self._run(flow, self._sleep_in_background, math.inf)
-            except Exception as error:  # noqa: BLE001  there is no caller
-                self._report(flow, error)
-            finally:
-                with self._spawning:
-                    self._spawned.discard(thread)
-
-        thread = threading.Thread(target=serve, name=f"redis-patterns-{flow.name}")
-        with self._spawning:
-            if self._closing.is_set():
-                raise DriverClosed("the driver is closed")
-            self._spawned.add(thread)
-            thread.start()
-
-    def _spawned_threads(self) -> Sequence[threading.Thread]:
-        with self._spawning:
-            return [thread for thread in self._spawned if thread is not threading.current_thread()]
-
-    def _sleep_in_background(self, seconds: float) -> None:
-        if self._closing.wait(seconds):
-            raise DriverClosed("the driver is closing")
-
-    def _keeper(self) -> Renewer:
-        with self._spawning:
-            if self._renewer is None:
-                self._renewer = Renewer(lambda step: self._perform(step, self._sleep), self._report, self._clock)
-            return self._renewer
-
-
-_drivers: weakref.WeakSet[Driver] = weakref.WeakSet()
-_logger = logging.getLogger("redis_patterns")
-
-
-def _log(what: Flow[Any] | Plan[Any], error: BaseException) -> None:
-    _logger.error("%r failed in the background", what, exc_info=error)
-
-
-def _forget_all() -> None:
-    for driver in list(_drivers):
-        driver._forget()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  the driver's own module
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)

@@ -16,21 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from redis_patterns_core.cookies import Cookie
-from redis_patterns_core.errors import (
-    CommandFailed,
-    ConfigurationError,
-    DeadlineExceeded,
-    OutcomeUnknown,
-    PatternsError,
-    Unreachable,
-)
+from redis_patterns_core.errors import PatternsError
 from redis_patterns_core.flow import Flow
 from redis_patterns_core.http import RateLimits, Refusal, Request, Rule
 from redis_patterns_core.paths import matching
 from redis_patterns_core.plan import Plan
 from redis_patterns_core.sessions import Session, Sessions
 from redis_patterns_core.validate import Duration
-from redis_patterns_core.web_sessions import DeviceOf, WebSession, away, cookies_of, device_of, failed, may_pass
+from redis_patterns_core.web_refusals import DOWN, away, failed, may_pass
+from redis_patterns_core.web_sessions import DeviceOf, WebSession, WebSessions, device_of
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -103,9 +97,6 @@ class RateLimitMiddleware:
         return self._app(environ, start_with_headers)
 
 
-_DOWN = (Unreachable, OutcomeUnknown, CommandFailed, DeadlineExceeded)
-
-
 class WsgiSession(WebSession):
     """A request's session in a WSGI application: ``environ[SESSION]``, a mapping; read when it is looked at."""
 
@@ -132,7 +123,7 @@ class WsgiSession(WebSession):
         plan = self.loading()
         try:
             self.load_from(self._driver.run(plan) if plan.commands else None)
-        except _DOWN as error:
+        except DOWN as error:
             self.down = error
             if self._when_down == "fail":
                 raise
@@ -190,26 +181,23 @@ class SessionMiddleware:
         device: DeviceOf = device_of,
         when_down: Literal["fail", "anonymous"] = "fail",
     ) -> None:
-        if when_down not in {"fail", "anonymous"}:
-            raise ConfigurationError(f"when_down must be fail or anonymous, not {when_down!r}")
         self._app = app
         self._driver = driver
-        self._sessions = sessions or Sessions()
-        self._cookie = cookie or Cookie()
-        self._device = device
-        self._when_down: Literal["fail", "anonymous"] = when_down
+        self._settings = WebSessions(sessions, cookie, device, when_down)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request, as WSGI has it."""
         request = _request(environ)
         driver = self._driver() if callable(self._driver) else self._driver
-        shown = self._cookie.read(cookies_of(request))
-        session = WsgiSession(driver, self._when_down, self._sessions, shown, lambda: self._device(request))
+        settings = self._settings
+        session = WsgiSession(
+            driver, settings.when_down, settings.sessions, settings.shown(request), lambda: settings.device(request)
+        )
         environ[SESSION] = session
-        response = _Response(environ, start_response, session, self._cookie)
+        response = _Response(environ, start_response, session, settings.cookie)
         try:
             body = self._app(environ, response.start)
-        except _DOWN as error:
+        except DOWN as error:
             if error is not session.down or response.begun:
                 raise
             return _refuse(environ, start_response, away())
@@ -294,7 +282,7 @@ class _Body:
                 chunk = b""
                 try:
                     chunk = next(self._chunks)
-                except _DOWN as error:
+                except DOWN as error:
                     # An application that is a generator looks at its session only now.
                     if not self._response.refuse_as_away(error):
                         raise

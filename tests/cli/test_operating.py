@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from redis_patterns import DelayedQueue, FifoQueue, Jobs, PriorityQueue, Sessions
+from redis_patterns.__main__ import _parser
 from redis_patterns.sync import Driver
 from tests.cli.conftest import CommandLine
 
@@ -187,6 +188,25 @@ def test_each_command_has_help(command_line: CommandLine) -> None:
         assert done.code == 0
         assert re.search("usage: redis-patterns", done.out)
     assert command_line().code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "last"),
+    [
+        (["jobs", "mails", "purge", "dead"], "--yes", ["dead"]),
+        (["jobs", "mails", "redrive", "a", "b"], "--count=3", ["a", "b"]),
+        (["inspect", "limit", "api", "alice"], "--rate=1/second", "alice"),
+        (["clear", "queue", "mails"], "--failed", ""),
+        (["worker", "shop:mails", "shop:reports"], "--processes=2", ["shop:mails", "shop:reports"]),
+    ],
+)
+def test_options_stand_where_one_likes(words: list[str], option: str, last: object) -> None:
+    """An option may come before, between and behind the other words of its command; after ``--`` there is none."""
+    parsed = [vars(_parser().parse_args([*words[:at], option, *words[at:]])) for at in range(1, len(words) + 1)]
+    assert all(one == parsed[0] for one in parsed)
+    assert parsed[0][{"jobs": "words", "inspect": "id", "clear": "user", "worker": "targets"}[words[0]]] == last
+    name = _parser().parse_args(["inspect", "--json", "lock", "--", "--odd"]).name
+    assert name == "--odd"
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"]])

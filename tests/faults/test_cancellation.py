@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import anyio.lowlevel
 import pytest
+from redis.asyncio.connection import AbstractConnection
 
 from redis_patterns import DriverClosed, Lock, OutcomeUnknown, Plan, batch
 from redis_patterns.sync import Driver
@@ -38,6 +40,10 @@ async def redis(connect: Connect) -> AsyncIterator[Face]:
         yield redis
 
 
+class Cancellable(Protocol):
+    def cancel(self) -> None: ...
+
+
 class Countdown:
     """Cancels a scope at its k-th checkpoint, whichever that is.
 
@@ -45,7 +51,7 @@ class Countdown:
     more checkpoint has been reached.
     """
 
-    def __init__(self, scope: anyio.CancelScope, left: int) -> None:
+    def __init__(self, scope: Cancellable, left: int) -> None:
         self.scope = scope
         self.left = left
 
@@ -229,6 +235,87 @@ async def test_more_blocked_than_there_are_connections_for(redis: Face, key: str
             await anyio.sleep(0.01)
     assert len(got) == 80
     beside.run(sets("DEL", key))
+
+
+# One cancellation, that of a task
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in ASYNC if kind.name.startswith("asyncio")], ids=lambda kind: kind.name
+)
+async def test_a_task_cancelled_once_while_it_dials(kind: Kind, redis_server: Server, key: str, beside: Driver) -> None:
+    """At whatever checkpoint, even if what it waits for comes in the same turn: it ends, and is not left at Redis."""
+    before = clients(beside)
+    loop = asyncio.get_running_loop()
+    for k in range(1, 40):
+        async with kind.make(redis_server.url, {}) as redis:
+            canceller = Cancel()
+            countdown = Countdown(canceller, k)
+            task = loop.create_task(countdown.drive(redis.run(blocks(20, "BLPOP", key))))
+            canceller.task = task
+            while not task.done() and clients_blocked(beside) == 0:
+                await anyio.sleep(0.001)
+            reached_redis = countdown.left > 0
+            if reached_redis:
+                task.cancel()
+            await asyncio.wait([task], timeout=5)
+            assert task.cancelled()
+        with anyio.fail_after(5):
+            while clients(beside) > before:
+                await anyio.sleep(0.005)
+        if reached_redis:
+            return
+    raise AssertionError("it never came to Redis")
+
+
+class Cancel:
+    """Cancels a task once, in the next turn of the loop: what the task waits for may come in the same one."""
+
+    task: asyncio.Task[Any]
+
+    def cancel(self) -> None:
+        asyncio.get_running_loop().call_soon(self.task.cancel)
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in ASYNC if kind.name == "asyncio-embedded"], ids=lambda kind: kind.name
+)
+@pytest.mark.parametrize("native", [True, False])
+async def test_a_cancellation_that_redis_py_loses(
+    kind: Kind, redis_server: Server, key: str, monkeypatch: pytest.MonkeyPatch, *, native: bool
+) -> None:
+    """It is not lost for the caller, a task's own no more than that of a scope: the plan is not sent."""
+    connect: Callable[[Any], Awaitable[None]] = AbstractConnection.connect
+
+    async def losing(self: Any) -> None:
+        await connect(self)
+        with contextlib.suppress(asyncio.CancelledError):
+            cancel()
+            await asyncio.sleep(0)
+
+    async with kind.make(redis_server.url, {}) as redis:
+        await redis.run(reads("PING"))
+        monkeypatch.setattr(AbstractConnection, "connect", losing)
+        scope = anyio.CancelScope()
+
+        async def run() -> None:
+            with scope:
+                await redis.run(blocks(20, "BLPOP", key))
+
+        task = asyncio.get_running_loop().create_task(run())
+        cancel = task.cancel if native else scope.cancel
+        await asyncio.wait([task])
+        assert task.cancelled() == native
+        assert scope.cancelled_caught != native
+        monkeypatch.undo()
+        await redis.run(once("RPUSH", key, "kept"))
+        assert await redis.run(blocks(5, "BLPOP", key)) == [key.encode(), b"kept"]
+
+
+def clients_blocked(beside: Driver) -> int:
+    listed = beside.run(reads("CLIENT", "LIST"))
+    assert isinstance(listed, bytes)
+    return listed.count(b"cmd=blpop")
 
 
 # Crowds

@@ -47,6 +47,7 @@ from tests.simulation.cases import (
     several,
     slots_setup,
 )
+from tests.simulation.mistakes import Mistake
 
 
 @dataclass(frozen=True)
@@ -244,31 +245,15 @@ def _mistaken(
     limit: Limit | AllOf, models: Callable[[], Sequence[Model]], before: str, after: str, **options: Any
 ) -> Setup:
     """Clients of a limit in whose script one line is another."""
-    script = Script.load("rate_limit")
-    assert script.source.count(before) == 1, before
-    broken = Script("broken", script.source.replace(before, after))
-
-    def hit(id: str, cost: int) -> Plan[Decision]:
-        plan = limit.hit(id, cost)
-        (command,) = plan.commands
-        _, _, count, *words = command.args
-        assert isinstance(count, int)
-        keys = [str(word) for word in words[:count]]
-        return Plan("broken.hit", (broken(keys, *words[count:]),), plan.parse, plan.effect)
-
-    return limits_setup(hit, limit.limits, models, **options)
+    mistake = Mistake("rate_limit", before, after)
+    return limits_setup(lambda who, cost: mistake.plan(limit.hit(who, cost)), limit.limits, models, **options)
 
 
 def _mistaken_refund(limit: Limit, models: Callable[[], Sequence[Model]], before: str, after: str) -> Setup:
-    script = Script.load("rate_limit_refund")
-    assert script.source.count(before) == 1, before
-    broken = Script("broken", script.source.replace(before, after))
+    mistake = Mistake("rate_limit_refund", before, after)
 
     def refund(decision: Decision) -> Plan[bool]:
-        plan = limit.refund(decision)
-        (command,) = plan.commands
-        key, *words = command.args[3:]
-        return Plan("broken.refund", (broken((str(key),), *words),), plan.parse, plan.effect)
+        return mistake.plan(limit.refund(decision))
 
     return limits_setup(limit.hit, limit.limits, models, refund=refund, hits=30)
 

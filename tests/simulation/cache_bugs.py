@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from redis_patterns import Cache, Call, Command, Flow, Plan, Script, Steps, flow
+from redis_patterns import Cache, Call, Command, Flow, Plan, Steps, flow
 from redis_patterns.testing.simulation import Faults
 from tests.simulation.bugs import Bug
 from tests.simulation.cache_cases import CACHE, cache_setup
+from tests.simulation.mistakes import Mistake
 
 NO_FAULTS = Faults()
 
@@ -16,39 +16,24 @@ NO_FAULTS = Faults()
 class Mistaken(Cache[int]):
     """A cache one of whose scripts has another piece."""
 
-    change: tuple[str, str, str] = ("", "", "")
-
-    def _changed(self, plan: Plan[Any]) -> Plan[Any]:
-        script, before, after = self.change
-        source = Script.load(script).source
-        assert source.count(before) == 1, before
-        broken = Script(script, source.replace(before, after))
-        commands = tuple(
-            [
-                Command(("EVALSHA", broken.sha, *command.args[2:]), broken)
-                if command.script is not None and command.script.name == script
-                else command
-                for command in plan.commands
-            ]
-        )
-        return replace(plan, commands=commands)
+    mistake: Mistake
 
     def _acquire(self, *args: Any, **kwargs: Any) -> Any:
-        return self._changed(super()._acquire(*args, **kwargs))
+        return self.mistake.plan(super()._acquire(*args, **kwargs))
 
     def _fill(self, *args: Any, **kwargs: Any) -> Any:
-        return self._changed(super()._fill(*args, **kwargs))
+        return self.mistake.plan(super()._fill(*args, **kwargs))
 
     def _finish(self, *args: Any, **kwargs: Any) -> Any:
-        return self._changed(super()._finish(*args, **kwargs))
+        return self.mistake.plan(super()._finish(*args, **kwargs))
 
     def _abandon(self, *args: Any, **kwargs: Any) -> Any:
-        return self._changed(super()._abandon(*args, **kwargs))
+        return self.mistake.plan(super()._abandon(*args, **kwargs))
 
 
 def mistaken(like: Cache[int], script: str, before: str, after: str) -> Cache[int]:
     """Give a copy of a cache in one of whose scripts a piece is another."""
-    kind = type("Mistaken", (Mistaken,), {"change": (script, before, after)})
+    kind = type("Mistaken", (Mistaken,), {"mistake": Mistake(script, before, after)})
     names = ("ttl", "stale_for", "lock_ttl", "load_within", "wait", "retry_after")
     made: Cache[int] = kind("sim", **{name: getattr(like, name) for name in names})
     return made

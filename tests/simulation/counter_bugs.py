@@ -6,30 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from redis_patterns import BucketedCounter, Command, Counter, Effect, Plan, Script, ShardedCounter, Steps, flow
+from redis_patterns import BucketedCounter, Command, Counter, Effect, Plan, ShardedCounter, Steps, flow
 from redis_patterns.testing.simulation import SOME, Faults, World
 from redis_patterns_core import replies
 from tests.simulation.bugs import Bug
 from tests.simulation.counter_cases import REMEMBER, by_time_setup, counter_setup
-
-
-def changed(plan: Plan[Any], name: str, before: str, after: str) -> Plan[Any]:
-    """Give a plan whose script, where it is that one, has another piece."""
-    source = Script.load(name).source
-    assert source.count(before) == 1, before
-    broken = Script(name, source.replace(before, after))
-    (command,) = plan.commands
-    if command.script is None or command.script.name != name:
-        return plan
-    return replace(plan, commands=(Command(("EVALSHA", broken.sha, *command.args[2:]), broken),))
+from tests.simulation.mistakes import Mistake
 
 
 def mistaken(before: str, after: str) -> type[BucketedCounter]:
     """Give a copy whose script has another piece."""
+    mistake = Mistake("counter_count", before, after)
 
     class Mistaken(BucketedCounter):
         def add(self, *args: Any, **kwargs: Any) -> Plan[None]:
-            return changed(super().add(*args, **kwargs), "counter_count", before, after)
+            return mistake.plan(super().add(*args, **kwargs))
 
     return Mistaken
 
@@ -101,7 +92,7 @@ def forgetful(_: World) -> Any:
     class Forgetful(Counter):
         def increment(self, *args: Any, **kwargs: Any) -> Plan[int]:
             before = "if KEYS[2] then redis.call('SET', KEYS[2], value, 'PX', ARGV[3]) end"
-            return changed(super().increment(*args, **kwargs), "counter_increment", before, "")
+            return Mistake("counter_increment", before, "").plan(super().increment(*args, **kwargs))
 
     return Forgetful("sim")
 

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis_patterns import Command, Flags, Script
+from redis_patterns import Command, Flags
 from redis_patterns.testing.simulation import SOME, Faults
 from tests.simulation.bugs import Bug
 from tests.simulation.flag_cases import FLAGS, flag_setup
+from tests.simulation.mistakes import Mistake
 
 
 class Mistaken(Flags):
     """Flags in whose script a piece is another."""
 
-    change: tuple[str, str] = ("", "")
+    mistake: Mistake
 
     def _command(self, *args: Any, **kwargs: Any) -> Command:
-        before, after = self.change
-        source = Script.load("flags_put").source
-        assert source.count(before) == 1, before
-        broken = Script("flags_put", source.replace(before, after))
-        made = super()._command(*args, **kwargs)
-        return Command(("EVALSHA", broken.sha, *made.args[2:]), broken)
+        return self.mistake.command(super()._command(*args, **kwargs))
 
 
 def mistaken(before: str, after: str) -> Flags:
     """Give flags in whose script a piece is another."""
-    kind = type("Mistaken", (Mistaken,), {"change": (before, after)})
+    kind = type("Mistaken", (Mistaken,), {"mistake": Mistake("flags_put", before, after)})
     made: Flags = kind(FLAGS.name, keep_changes=FLAGS.keep_changes)
     return made
 

@@ -2,49 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from redis_patterns import Command, Jobs, Plan, Script
+from redis_patterns import Jobs, Plan
 from redis_patterns.testing.simulation import SOME, Faults
 from tests.simulation.bugs import Bug
 from tests.simulation.job_cases import JOBS, jobs_setup
+from tests.simulation.mistakes import Mistake
 
 
 class Mistaken(Jobs[int]):
     """Jobs, one of whose scripts has another piece."""
 
-    change: tuple[str, str, str] = ("", "", "")
-
-    def _plan(self, plan: Plan[Any]) -> Plan[Any]:
-        script, before, after = self.change
-        source = Script.load(script).source
-        assert source.count(before) == 1, before
-        broken = Script(script, source.replace(before, after))
-        return replace(
-            plan,
-            commands=tuple(
-                Command(("EVALSHA", broken.sha, *command.args[2:]), broken)
-                if command.script is not None and command.script.name == script
-                else command
-                for command in plan.commands
-            ),
-        )
+    mistake: Mistake
 
     def enqueue_many(self, *args: Any, **kwargs: Any) -> Plan[Any]:
-        return self._plan(super().enqueue_many(*args, **kwargs))
+        return self.mistake.plan(super().enqueue_many(*args, **kwargs))
 
     def reserve(self, *args: Any, **kwargs: Any) -> Plan[Any]:
-        return self._plan(super().reserve(*args, **kwargs))
+        return self.mistake.plan(super().reserve(*args, **kwargs))
 
     def reserve_when_woken(self, *args: Any, **kwargs: Any) -> Plan[Any]:
-        return self._plan(super().reserve_when_woken(*args, **kwargs))
+        return self.mistake.plan(super().reserve_when_woken(*args, **kwargs))
 
     def settle(self, *args: Any, **kwargs: Any) -> Plan[Any]:
-        return self._plan(super().settle(*args, **kwargs))
+        return self.mistake.plan(super().settle(*args, **kwargs))
 
     def cancel(self, *args: Any, **kwargs: Any) -> Plan[Any]:
-        return self._plan(super().cancel(*args, **kwargs))
+        return self.mistake.plan(super().cancel(*args, **kwargs))
 
 
 def made(kind: type[Jobs[int]]) -> Jobs[int]:
@@ -54,7 +39,7 @@ def made(kind: type[Jobs[int]]) -> Jobs[int]:
 
 def mistaken(script: str, before: str, after: str) -> Jobs[int]:
     """Give a copy in one of whose scripts a piece is another."""
-    return made(type("Mistaken", (Mistaken,), {"change": (script, before, after)}))
+    return made(type("Mistaken", (Mistaken,), {"mistake": Mistake(script, before, after)}))
 
 
 JOB_BUGS = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from redis_patterns import Command, MultiLock, Plan, Script, Semaphore
+from redis_patterns import Command, MultiLock, Plan, Semaphore
 from redis_patterns.testing.simulation import Faults
 from redis_patterns_core.leases import InOneStep, Lease
 from tests.simulation.bugs import Bug
@@ -20,6 +20,7 @@ from tests.simulation.lease_cases import (
     rw_setup,
     semaphore_setup,
 )
+from tests.simulation.mistakes import Mistake
 
 L = TypeVar("L", bound=InOneStep)
 NO_FAULTS = Faults()
@@ -27,23 +28,16 @@ NO_FAULTS = Faults()
 
 def mistaken(lock: L, before: str, after: str, script: str = "lease_acquire") -> L:
     """Give a copy of a lock in one of whose scripts a piece is another."""
-    source = Script.load(script).source
-    assert source.count(before) == 1, before
-    broken = Script(script, source.replace(before, after))
-
-    def changed(command: Command) -> Command:
-        if command.script is None or command.script.name != script:
-            return command
-        return Command(("EVALSHA", broken.sha, *command.args[2:]), broken)
+    mistake = Mistake(script, before, after)
 
     class Mistaken(type(lock)):  # type: ignore[misc]
         __slots__ = ()
 
         def _acquisition(self, token: str, wait_ms: int) -> Command:
-            return changed(super()._acquisition(token, wait_ms))
+            return mistake.command(super()._acquisition(token, wait_ms))
 
         def _freeings(self, token: str) -> tuple[Command, ...]:
-            return tuple([changed(command) for command in super()._freeings(token)])
+            return tuple([mistake.command(command) for command in super()._freeings(token)])
 
     made: Any = object.__new__(Mistaken)
     for kind in type(lock).__mro__:

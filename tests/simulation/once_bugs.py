@@ -7,6 +7,7 @@ from typing import Any
 from redis_patterns import Argument, Command, Once, Plan, Script
 from redis_patterns.testing.simulation import SOME
 from tests.simulation.bugs import Bug
+from tests.simulation.mistakes import Mistake
 from tests.simulation.once_cases import AGAIN, REFUSE, once_setup
 
 COMPLETE = Script.load("once_complete").source
@@ -16,14 +17,10 @@ CHECKS = COMPLETE[COMPLETE.index("if found[4] then") : COMPLETE.index("redis.cal
 class Mistaken(Once[int]):
     """Something done once, one of whose scripts has another piece."""
 
-    change: tuple[str, str, str] = ("", "", "")
+    mistake: Mistake
 
     def _call(self, script: Script, id: str, *args: Argument) -> tuple[Command, ...]:
-        name, before, after = self.change
-        if script.name == name:
-            assert script.source.count(before) == 1, before
-            script = Script(name, script.source.replace(before, after))
-        return super()._call(script, id, *args)
+        return tuple([self.mistake.command(command) for command in super()._call(script, id, *args)])
 
 
 class TakenForUndone(Once[int]):
@@ -40,7 +37,7 @@ def made(kind: type[Once[int]], like: Once[int]) -> Once[int]:
 
 def mistaken(like: Once[int], script: str, before: str, after: str) -> Any:
     """Give a copy in one of whose scripts a piece is another."""
-    return made(type("Mistaken", (Mistaken,), {"change": (script, before, after)}), like)
+    return made(type("Mistaken", (Mistaken,), {"mistake": Mistake(script, before, after)}), like)
 
 
 ONCE_BUGS = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from redis_patterns import (
@@ -16,7 +15,6 @@ from redis_patterns import (
     PatternsError,
     Plan,
     PriorityQueue,
-    Script,
     Sleep,
     Steps,
     flow,
@@ -24,6 +22,7 @@ from redis_patterns import (
 from redis_patterns.testing.simulation import SOME, Setup, World
 from redis_patterns_core import replies
 from tests.simulation.bugs import Bug
+from tests.simulation.mistakes import Mistake
 
 FIFO: FifoQueue[str] = FifoQueue("sim")
 BY_PRIORITY: PriorityQueue[str] = PriorityQueue("sim")
@@ -113,15 +112,14 @@ def queue_setup(queue: Any, *, producers: int = 2, takers: int = 3, puts: int = 
     return setup
 
 
+_COPIED = Mistake("delayed_promote", "redis.call('ZREM'", "redis.call('ZSCORE'")
+
+
 class TwoSteps(DelayedQueue[str]):
     """Items that are due are put where they are taken from, and stay where they were."""
 
     def _promotion(self, most: int) -> Command:
-        command = super()._promotion(most)
-        source = Script.load("delayed_promote").source
-        assert source.count("redis.call('ZREM'") == 1
-        broken = Script("delayed_promote", source.replace("redis.call('ZREM'", "redis.call('ZSCORE'"))
-        return replace(command, args=("EVALSHA", broken.sha, *command.args[2:]), script=broken)
+        return _COPIED.command(super()._promotion(most))
 
 
 QUEUE_CASES: dict[str, Setup] = {

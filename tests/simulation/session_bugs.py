@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from redis_patterns import Command, Plan, Script, Session, Sessions
+from redis_patterns import Command, Plan, Session, Sessions
 from redis_patterns.testing.simulation import SOME
 from tests.simulation.bugs import Bug
+from tests.simulation.mistakes import Mistake
 from tests.simulation.session_cases import SESSIONS, login_setup, session_setup
 
 
 class Mistaken(Sessions):
     """Sessions, one of whose scripts has another piece."""
 
-    change: tuple[str, str, str] = ("", "", "")
-
-    def _changed(self, command: Command) -> Command:
-        script, before, after = self.change
-        source = Script.load(script).source
-        assert source.count(before) == 1, before
-        broken = Script(script, source.replace(before, after))
-        if command.script is None or command.script.name != script:
-            return command
-        return Command(("EVALSHA", broken.sha, *command.args[2:]), broken)
-
-    def _plan(self, plan: Plan[Any]) -> Plan[Any]:
-        return replace(plan, commands=tuple(self._changed(command) for command in plan.commands))
+    mistake: Mistake
 
     def create(self, *args: Any, **kwargs: Any) -> Plan[Session]:
-        return self._plan(super().create(*args, **kwargs))
+        return self.mistake.plan(super().create(*args, **kwargs))
 
     def _use(self, *args: Any, **kwargs: Any) -> Command:
-        return self._changed(super()._use(*args, **kwargs))
+        return self.mistake.command(super()._use(*args, **kwargs))
 
     def _end(self, *args: Any, **kwargs: Any) -> Plan[bool]:
-        return self._plan(super()._end(*args, **kwargs))
+        return self.mistake.plan(super()._end(*args, **kwargs))
 
     def _leave(self, *args: Any, **kwargs: Any) -> Plan[dict[str, Any] | None]:
-        return self._plan(super()._leave(*args, **kwargs))
+        return self.mistake.plan(super()._leave(*args, **kwargs))
 
 
 class WholeBlob(Sessions):
@@ -55,7 +43,7 @@ def made(kind: type[Sessions]) -> Sessions:
 
 def mistaken(script: str, before: str, after: str) -> Sessions:
     """Give a copy in one of whose scripts a piece is another."""
-    return made(type("Mistaken", (Mistaken,), {"change": (script, before, after)}))
+    return made(type("Mistaken", (Mistaken,), {"mistake": Mistake(script, before, after)}))
 
 
 SESSION_BUGS = [

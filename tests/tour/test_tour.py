@@ -16,6 +16,7 @@ import redis_patterns
 import redis_patterns_core
 from redis_patterns import Command, Effect, Leaderboard, Lease, Plan, _tour, batch
 from redis_patterns.__main__ import main
+from redis_patterns._tour_walk import Section, Step
 from redis_patterns.sync import Driver
 from redis_patterns.testing import Server, server
 from redis_patterns_core import replies
@@ -255,10 +256,10 @@ def test_a_step_that_goes_wrong(
 ) -> None:
     """It is marked, the steps behind it are run, and the exit code is 1."""
 
-    def sections(namespace: str) -> list[_tour.Section]:
+    def sections(namespace: str) -> list[Section]:
         board = Leaderboard("b", namespace=namespace)
-        step = _tour.Step('board.increment("ann")', board.increment("ann"), lambda score: score == 2)
-        return [_tour.Section("Board", [step, step], {"board": board})]
+        step = Step('board.increment("ann")', board.increment("ann"), lambda score: score == 2)
+        return [Section("Board", [step, step], {"board": board})]
 
     monkeypatch.setattr(_tour, "sections", sections)
     assert main(["tour", "--url", redis_server.url]) == 1
@@ -277,9 +278,9 @@ def test_an_interrupted_tour_leaves_nothing_behind(redis_server: Server, monkeyp
         seen.extend(keys_of_tours(redis_server.url))
         raise KeyboardInterrupt
 
-    def sections(namespace: str) -> list[_tour.Section]:
+    def sections(namespace: str) -> list[Section]:
         board = Leaderboard("b", namespace=namespace)
-        return [_tour.Section("Board", [_tour.Step('board.add("ann", 1)', board.add("ann", 1), interrupt)])]
+        return [Section("Board", [Step('board.add("ann", 1)', board.add("ann", 1), interrupt)])]
 
     monkeypatch.setattr(_tour, "sections", sections)
     assert main(["tour", "--url", redis_server.url]) == 130

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from redis_patterns._commands import OK, colored, fail
 from redis_patterns._commands.connection import connected
 from redis_patterns._commands.looks import Asked, View, look
-from redis_patterns._commands.text import escaped, facts
-from redis_patterns._tour import painted
+from redis_patterns._commands.text import escaped, facts, painted
 from redis_patterns_core import validate
 from redis_patterns_core.errors import OutcomeUnknown, Unreachable
 

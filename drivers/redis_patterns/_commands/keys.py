@@ -8,8 +8,7 @@ from itertools import groupby
 
 from redis_patterns._commands import FAILED, OK, colored
 from redis_patterns._commands.connection import connected
-from redis_patterns._commands.text import columns, escaped, size
-from redis_patterns._tour import painted
+from redis_patterns._commands.text import columns, escaped, painted, size
 from redis_patterns_core import validate
 from redis_patterns_core.keyspace import matching
 from redis_patterns_core.surveys import Survey, Tally, survey

@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass, field
 
 from redis_patterns._commands import FAILED, OK, colored
 from redis_patterns._commands.connection import allowed, connected, info
-from redis_patterns._commands.text import columns, escaped
-from redis_patterns._tour import painted
+from redis_patterns._commands.text import columns, escaped, painted
 from redis_patterns.sync import Driver
 from redis_patterns_core import replies
 from redis_patterns_core.plan import Command, Effect, Plan, Script

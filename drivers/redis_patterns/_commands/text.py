@@ -1,4 +1,4 @@
-"""Text for people: tables that fit a terminal, sizes, times, and nothing that a terminal would take for its own."""
+"""Text for people: what fits a terminal, colours, sizes, times, and nothing that a terminal would take for its own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from redis_patterns._tour import WIDTH
+__all__ = ["columns", "escaped", "facts", "fit", "painted", "size"]
 
-__all__ = ["columns", "escaped", "facts", "size"]
-
+_WIDTH = 80
+_COLORS = {"title": "1", "python": "33", "command": "36", "quiet": "2", "right": "32", "wrong": "1;31"}
 _INDENT = "  "
 _LONGEST = 40
 _LEAST = 20
@@ -23,6 +23,25 @@ def escaped(text: str | bytes) -> str:
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode()
         for letter in given
+    )
+
+
+def painted(text: str, color: str) -> str:
+    """Colour a text; without a color it stays as it is."""
+    return f"\x1b[{_COLORS[color]}m{text}\x1b[0m" if color and text else text
+
+
+def fit(text: str, indent: str = "") -> str:
+    """Break a text into lines that fit a terminal, the later ones indented a little more."""
+    return "\n".join(
+        textwrap.fill(
+            line,
+            _WIDTH,
+            initial_indent=indent,
+            subsequent_indent=f"{' ' * len(indent)}  ",
+            break_on_hyphens=False,
+        )
+        for line in text.split("\n")
     )
 
 
@@ -51,7 +70,7 @@ def columns(rows: Sequence[Sequence[str]], *, right: Collection[int] = (), inden
     """
     cut = [[cell if len(cell) <= _LONGEST else f"{cell[: _LONGEST - 3]}..." for cell in row[:-1]] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cut, strict=True)]
-    room = max(_LEAST, WIDTH - len(indent) - sum(widths) - 2 * len(widths))
+    room = max(_LEAST, _WIDTH - len(indent) - sum(widths) - 2 * len(widths))
     # The last one is flush right too where it is one of numbers.
     last_width = max((len(row[-1]) for row in rows), default=0) if len(widths) in right else 0
     lines: list[str] = []
@@ -88,7 +107,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         if all(row[name] is None or type(row[name]) in {int, float} for row in rows) and not _is_time(name)
     }
     lines = columns([titles, *cells], right=numbers, indent=_INDENT)
-    if max(len(line) for text in lines for line in text.splitlines()) <= WIDTH:
+    if max(len(line) for text in lines for line in text.splitlines()) <= _WIDTH:
         return lines
     # Too wide for a table: each row by itself.
     blocks = [columns(list(zip(titles, row, strict=True)), indent=_INDENT) for row in cells]

@@ -14,6 +14,8 @@ import anyio
 
 from redis_patterns import _tour
 from redis_patterns._commands import FAILED, MISUSED, colored, fail
+from redis_patterns._commands.text import fit
+from redis_patterns._tour_walk import Tour
 from redis_patterns.testing import server
 from redis_patterns_core.errors import PatternsError
 from redis_patterns_core.flow import Flow
@@ -45,10 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
                     return fail(f"{reason}; trio needs a server: give a --url, or {_INSTALL}", MISUSED)
                 on, where = f"fakeredis {importlib.metadata.version('fakeredis')}", "in memory"
                 print(
-                    _tour.fit(f"There is no server to start, so this runs in memory, on fakeredis: {reason}."),
+                    fit(f"There is no server to start, so this runs in memory, on fakeredis: {reason}."),
                     end="\n\n",
                 )
-        tour = _tour.Tour(
+        tour = Tour(
             _tour.sections(f"tour-{secrets.token_hex(2)}"),
             show=print,
             on=on,
@@ -66,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         return FAILED if tour.wrong or tour.left_behind else 0
 
 
-def _drive(tour: _tour.Tour, name: str, url: str | None) -> None:
+def _drive(tour: Tour, name: str, url: str | None) -> None:
     """Walk on a driver: to a URL, or without one in memory."""
     module = importlib.import_module(f"redis_patterns.{name}")
     options: dict[str, Any] = {"instrument": tour, "on_background_error": tour.not_cleaned_up}
@@ -83,7 +85,7 @@ def _drive(tour: _tour.Tour, name: str, url: str | None) -> None:
         anyio.run(_walk_async, tour, connect, backend=name)
 
 
-def _walk(tour: _tour.Tour, connect: Callable[[], sync.Driver]) -> None:
+def _walk(tour: Tour, connect: Callable[[], sync.Driver]) -> None:
     with connect() as driver:
 
         def hold(lock: Lock, step: Plan[Any] | Flow[Any]) -> Any:
@@ -93,7 +95,7 @@ def _walk(tour: _tour.Tour, connect: Callable[[], sync.Driver]) -> None:
         driver.run(tour.walk(hold))
 
 
-async def _walk_async(tour: _tour.Tour, connect: Callable[[], AsyncDriver]) -> None:
+async def _walk_async(tour: Tour, connect: Callable[[], AsyncDriver]) -> None:
     async with connect() as driver:
 
         async def hold(lock: Lock, step: Plan[Any] | Flow[Any]) -> Any:
