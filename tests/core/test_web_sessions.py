@@ -20,7 +20,8 @@ from redis_patterns import (
 )
 from redis_patterns.sync import Driver
 from redis_patterns.testing.memory import Server
-from redis_patterns_core.web_sessions import away, cookies_of, device_of, failed, may_pass
+from redis_patterns_core.web_refusals import away, failed, may_pass
+from redis_patterns_core.web_sessions import WebSessions, device_of
 
 COOKIE = Cookie()
 
@@ -372,7 +373,8 @@ def test_who_may_pass() -> None:
 def test_cookies_in_several_headers() -> None:
     """As HTTP/2 may send them."""
     request = Request("GET", "/", [("cookie", "a=1"), ("accept", "x"), ("cookie", "b=2")], None)
-    assert cookies_of(request) == "a=1; b=2"
+    web = WebSessions(None, Cookie("b", secure=False), device_of, "fail")
+    assert web.shown(request) == "2"
 
 
 def test_clear_ends_a_session() -> None:
