@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import redis
+import redis as redis_py
 
-from redis_patterns import Command, Effect, Job, Jobs, Plan
-from redis_patterns.asyncio import Driver
+from redis_patterns import Command, Effect, Jobs, Plan
+from redis_patterns.sync import Driver
 from tests.benchmarks import peers
 from tests.benchmarks.harness import noted
 from tests.benchmarks.lab import Group, Lab
@@ -21,6 +21,8 @@ __all__ = ["GROUP"]
 
 TIME = 60.0
 """Seconds after which a program is given up."""
+WARM = 10
+"""Rounds before those that count."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Seen:
     commands: list[float]
 
 
-def _round(library: Library, url: str, client: redis.Redis, count: int, seen: Seen) -> None:
+def _round(library: Library, url: str, client: redis_py.Redis, count: int, seen: Seen) -> None:
     """Put jobs one by one, then in bulk, and let one worker process do them."""
 
     def put(program: str) -> float:
@@ -82,7 +84,7 @@ def _round(library: Library, url: str, client: redis.Redis, count: int, seen: Se
     seen.commands.append((_commands(client) - before) / count)
 
 
-def _commands(client: redis.Redis) -> int:
+def _commands(client: redis_py.Redis) -> int:
     said: Any = client.info("stats")
     return int(said["total_commands_processed"])
 
@@ -91,7 +93,7 @@ def _tables(lab: Lab) -> Iterator[Table]:
     count = lab.of(2000, 100)
     trouble = {one.name: why for one in LIBRARIES if (why := peers.absent(one.package, one.environment))}
     seen: dict[str, Seen] = {}
-    with redis.Redis.from_url(lab.server.tcp_url) as client:
+    with redis_py.Redis.from_url(lab.server.tcp_url) as client:
         for _ in range(lab.of(5, 1)):
             for library in LIBRARIES:
                 if library.name not in trouble:
@@ -120,52 +122,63 @@ def _tables(lab: Lab) -> Iterator[Table]:
         counted={name: {"commands": max(own.commands)} for name, own in whole.items()},
         absent=trouble,
     )
-    yield _at_rest(lab)
+    for kind in ("sync", "asyncio", "trio"):
+        yield _at_rest(lab, kind)
 
 
-def _at_rest(lab: Lab) -> Table:
-    """Measure from putting a job until its handler begins, beside a PING, and a worker's commands while it is idle."""
-    jobs_done, idle_seconds = lab.of((200, 10), (20, 1))
-    late: list[float] = []
-    trips: list[float] = []
-    idle: list[float] = []
+def _at_rest(lab: Lab, kind: str) -> Table:
+    """Measure from putting a job until its handler begins in another process, and a worker's commands while it is idle.
+
+    The floor is an element of a list that is pushed, and popped there by a bare BLPOP of the same driver.
+    """
+    count, idle_seconds = lab.of((300, 10), (20, 1))
+    jobs: Jobs[int] = Jobs("rest")
     ping = Plan("ping", (Command(("PING",)),), len, Effect.READS)
-
-    async def main() -> None:
-        jobs: Jobs[float] = Jobs("rest")
-        async with Driver.connect(lab.server.tcp_url) as worker, Driver.connect(lab.server.tcp_url) as producer:
-
-            async def handle(job: Job[float]) -> None:
-                late.append((time.perf_counter() - job.payload) * 1e6)
-
-            working = asyncio.ensure_future(worker.work(jobs, handle, until=lambda: len(late) >= jobs_done))
-            await asyncio.sleep(0.2)
-            while len(late) < jobs_done:
-                began = time.perf_counter()
-                await producer.run(ping)
-                trips.append((time.perf_counter() - began) * 1e6)
-                await producer.run(jobs.enqueue(time.perf_counter()))
-                await asyncio.sleep(0.005)
-            await working
-            working = asyncio.ensure_future(worker.work(jobs, handle, until=lambda: bool(idle)))
-            await asyncio.sleep(1)
-            with redis.Redis.from_url(lab.server.tcp_url) as client:
-                before = _commands(client)
-                await asyncio.sleep(idle_seconds)
-                idle.append((_commands(client) - before - 1) / idle_seconds)
-            await working
-
-    asyncio.run(main())
-    ours = "ours, asyncio"
+    push = Plan("push", (Command(("RPUSH", "floor", 1)),), len, Effect.ONCE)
+    url = lab.server.tcp_url
+    late: list[float] = []
+    floor: list[float] = []
+    trips: list[float] = []
+    worker, popper = (peers.start("", "pick_up", what, kind, url) for what in ("jobs", "floor"))
+    with worker, popper, Driver.connect(url) as redis, redis_py.Redis.from_url(url) as client:
+        try:
+            while not redis.run(jobs.inspect()).workers or int(client.info("clients")["blocked_clients"]) < 2:
+                time.sleep(0.05)
+            for place in range(count + WARM):
+                for step, process, samples in (
+                    (ping, None, trips),
+                    (push, popper, floor),
+                    (jobs.enqueue(place), worker, late),
+                ):
+                    time.sleep(0.005)
+                    began = time.perf_counter_ns()
+                    redis.run(step)
+                    ended = time.perf_counter_ns() if process is None else _line(process)
+                    if place >= WARM:
+                        samples.append((ended - began) / 1e3)
+            popper.kill()
+            time.sleep(1)
+            before = _commands(client)
+            time.sleep(idle_seconds)
+            idle = (_commands(client) - before - 1) / idle_seconds
+        finally:
+            worker.kill()
+            popper.kill()
+    ours = f"ours, {kind}"
     return tabulate(
-        "at-rest",
-        "from putting a job until its handler begins, while a worker waits",
-        {"a PING by the same driver": trips, ours: late},
+        f"at-rest-{kind}",
+        "from putting a job until its handler begins in another process, which waits",
+        {"an element of a list, by a bare BLPOP": floor, "a PING": trips, ours: late},
         ours=ours,
-        floor="a PING by the same driver",
-        counted={ours: {"commands a second while idle": idle[0]}},
+        floor="an element of a list, by a bare BLPOP",
+        counted={ours: {"commands a second while idle": idle}},
         paired=False,
     )
+
+
+def _line(process: subprocess.Popen[str]) -> int:
+    assert process.stdout is not None
+    return int(process.stdout.readline())
 
 
 GROUP = Group(
