@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
@@ -69,7 +70,7 @@ OnWork: TypeAlias = Callable[[WorkEvent], None]
 
 
 @dataclass(frozen=True, eq=False)
-class _AnyWork(Generic[T]):
+class _AnyWork(ABC, Generic[T]):
     """What the two kinds of work have in common."""
 
     jobs: Jobs[T]
@@ -95,9 +96,9 @@ class _AnyWork(Generic[T]):
                 raise ConfigurationError(f"middleware must be functions, not {type(function).__name__}")
 
     @property
+    @abstractmethod
     def function(self) -> Callable[[Any], Any]:
         """The handler, whatever it takes."""
-        raise NotImplementedError
 
     @property
     def batch_size(self) -> int:
