@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from redis_patterns_core.errors import CommandFailed, OutcomeUnknown, PatternsError, Unreachable
-from redis_patterns_core.workers import Assignment, Line, Listening, Worker
+from redis_patterns_core.lines import Assignment, Line, Listening
+from redis_patterns_core.workers import Worker
 
 __all__ = ["ThreadWork"]
 

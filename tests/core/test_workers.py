@@ -22,7 +22,8 @@ from redis_patterns import (
     batch,
 )
 from redis_patterns.testing.memory import Server
-from redis_patterns_core.workers import Assignment, Listening, Worker
+from redis_patterns_core.lines import Assignment, Listening
+from redis_patterns_core.workers import Worker
 
 
 class Desk:
