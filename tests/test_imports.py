@@ -111,14 +111,14 @@ def test_importing_one_driver_imports_no_other(driver: str, absent: list[str]) -
 
 
 VOCABULARY = {"errors", "flow", "front", "keys", "plan", "replies", "value"}
-RUNNING = {"cluster", "leases", "retry", "tracing", "validate"}
+RUNNING = {"cluster", "lease_records", "leases", "retry", "tracing", "validate"}
 
 
 @pytest.mark.parametrize(
     ("program", "modules"),
     [
         ("import redis_patterns", VOCABULARY),
-        ("from redis_patterns import Lock, batch", VOCABULARY | {"leases", "locks", "validate"}),
+        ("from redis_patterns import Lock, batch", VOCABULARY | {"lease_records", "leases", "locks", "validate"}),
         ("import redis_patterns.sync", VOCABULARY | RUNNING),
         ("import redis_patterns.asyncio", VOCABULARY | RUNNING),
         ("import redis_patterns.trio", VOCABULARY | RUNNING),

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from redis_patterns_core.all_of import AllOf
     from redis_patterns_core.bucketed_counters import BucketedCounter, Series
     from redis_patterns_core.buckets import GCRA, LeakyBucket, TokenBucket
-    from redis_patterns_core.cache import Cache, Loader
+    from redis_patterns_core.cache import Cache
     from redis_patterns_core.cache_entries import MISS, CacheEvent, Miss
+    from redis_patterns_core.cache_loads import Loader
     from redis_patterns_core.codec import Bytes, Codec, Compressed, Json, SignedPickle, Text
     from redis_patterns_core.cookies import Cookie
     from redis_patterns_core.counters import Counter, ShardedCounter
@@ -80,7 +81,8 @@ if TYPE_CHECKING:
     from redis_patterns_core.jobs import Jobs
     from redis_patterns_core.keys import escape_glob
     from redis_patterns_core.leaderboards import Leaderboard
-    from redis_patterns_core.leases import Held, Holder, Leasable, Lease, Occupancy, new_token
+    from redis_patterns_core.lease_records import Held, Holder, Lease, Occupancy, new_token
+    from redis_patterns_core.leases import Leasable
     from redis_patterns_core.locks import Lock
     from redis_patterns_core.member_data import MemberData
     from redis_patterns_core.multi_locks import MultiLock
@@ -94,7 +96,8 @@ if TYPE_CHECKING:
     from redis_patterns_core.replies import ErrorReply, Reply
     from redis_patterns_core.retry import Backoff
     from redis_patterns_core.semaphores import Semaphore
-    from redis_patterns_core.sessions import SUPERSEDED, Device, Session, Sessions, Superseded
+    from redis_patterns_core.session_records import SUPERSEDED, Device, Session, Superseded
+    from redis_patterns_core.sessions import Sessions
     from redis_patterns_core.slots import ConcurrencyLimit, Slot
     from redis_patterns_core.standings import Entry, Page, ScoreChange
     from redis_patterns_core.tracing import Instrument, Outcome, Subject
@@ -275,8 +278,9 @@ HOMES = {
     "all_of": ("AllOf",),
     "bucketed_counters": ("BucketedCounter", "Series"),
     "buckets": ("GCRA", "LeakyBucket", "TokenBucket"),
-    "cache": ("Cache", "Loader"),
+    "cache": ("Cache",),
     "cache_entries": ("MISS", "CacheEvent", "Miss"),
+    "cache_loads": ("Loader",),
     "codec": ("Bytes", "Codec", "Compressed", "Json", "SignedPickle", "Text"),
     "cookies": ("Cookie",),
     "counters": ("Counter", "ShardedCounter"),
@@ -345,7 +349,8 @@ HOMES = {
     "jobs": ("Jobs",),
     "keys": ("escape_glob",),
     "leaderboards": ("Leaderboard",),
-    "leases": ("Held", "Holder", "Leasable", "Lease", "Occupancy", "new_token"),
+    "lease_records": ("Held", "Holder", "Lease", "Occupancy", "new_token"),
+    "leases": ("Leasable",),
     "locks": ("Lock",),
     "member_data": ("MemberData",),
     "multi_locks": ("MultiLock",),
@@ -359,7 +364,8 @@ HOMES = {
     "replies": ("ErrorReply", "Reply"),
     "retry": ("Backoff",),
     "semaphores": ("Semaphore",),
-    "sessions": ("SUPERSEDED", "Device", "Session", "Sessions", "Superseded"),
+    "session_records": ("SUPERSEDED", "Device", "Session", "Superseded"),
+    "sessions": ("Sessions",),
     "slots": ("ConcurrencyLimit", "Slot"),
     "standings": ("Entry", "Page", "ScoreChange"),
     "tracing": ("Instrument", "Outcome", "Subject"),

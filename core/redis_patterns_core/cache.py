@@ -22,39 +22,34 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from redis_patterns_core import keys as names_of
 from redis_patterns_core import replies, validate
 from redis_patterns_core.cache_entries import (
     MISS,
-    Acquired,
-    CacheEntries,
     Miss,
-    Seen,
     done,
     first,
     ids_of,
 )
+from redis_patterns_core.cache_loads import CacheLoads, Loader, Loading, ManyLoader, loaded_by, none_seen, quietly
 from redis_patterns_core.entries import new_epoch
 from redis_patterns_core.errors import (
     CommandFailed,
     ConfigurationError,
-    EncodeError,
     OutcomeUnknown,
-    PatternsError,
     Unreachable,
 )
-from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Steps, flow
+from redis_patterns_core.flow import Defer, Flow, Now, Shared, Steps, flow
 from redis_patterns_core.plan import Command, Effect, Plan, Script, batch
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.scanning import unlink_matching
 from redis_patterns_core.validate import Duration
-from redis_patterns_core.value import value
 
-__all__ = ["Cache", "Loader", "ManyLoader", "loaded_by"]
+__all__ = ["Cache"]
 
 T = TypeVar("T")
 
@@ -63,45 +58,8 @@ _TOUCH = Script.load("cache_touch")
 _BEGIN = Script.load("cache_begin")
 
 
-Loader: TypeAlias = Callable[[], T] | Callable[[], Awaitable[T]] | Callable[[], Flow[T]] | Flow[T]
-"""Gives a value that the cache has not: a function, a coroutine function (in asyncio and trio), or a flow."""
-
-ManyLoader: TypeAlias = (
-    Callable[[Sequence[str]], Mapping[str, T]]
-    | Callable[[Sequence[str]], Awaitable[Mapping[str, T]]]
-    | Callable[[Sequence[str]], Flow[Mapping[str, T]]]
-)
-"""The same for several keys: gives the values of those that there are."""
-
-
-@value
-class _Fetched(Generic[T]):
-    """A value from a flight.
-
-    Parameters:
-        got: the value.
-        settled: whether it is known to have been valid at the end of the flight, so that all who waited may have it.
-        began_at: when its loader began, at the earliest.
-    """
-
-    got: T
-    settled: bool
-    began_at: float
-
-
-@value
-class _Job(Generic[T]):
-    """What is to be loaded, and how."""
-
-    key: str
-    loader: Loader[T]
-    ttl_ms: int
-    tag_keys: tuple[str, ...]
-    chance: Callable[[], float]
-
-
 @dataclass(frozen=True, eq=False)
-class Cache(CacheEntries[T]):
+class Cache(CacheLoads[T]):
     """A cache; a constant, made once and shared by all who use it.
 
     Parameters:
@@ -279,7 +237,7 @@ class Cache(CacheEntries[T]):
             if called_at is None:
                 # Not at the beginning, as most calls end before they come here; later is on the safe side.
                 called_at = yield from Now()
-            job = _Job(key, loader, ttl_ms, tag_keys, chance)
+            job = Loading(key, loader, ttl_ms, tag_keys, chance)
             fetched = yield from Shared(name, self._fetch(job, seen))
             # One who came while it was being loaded may have come after an invalidation that the loader did not see.
             if fetched.settled or fetched.began_at >= called_at:
@@ -323,7 +281,9 @@ class Cache(CacheEntries[T]):
         if not missing:
             return values
         try:
-            acquired = yield from batch(*[self._acquire(key, ttl_ms, tag_keys, _none(seen[key])) for key in missing])
+            acquired = yield from batch(
+                *[self._acquire(key, ttl_ms, tag_keys, none_seen(seen[key])) for key in missing]
+            )
         except (Unreachable, OutcomeUnknown, CommandFailed):
             self._tell("redis_error")
             return values | dict((yield from loaded_by(loader, missing)))
@@ -354,7 +314,7 @@ class Cache(CacheEntries[T]):
         Raises:
             ConfigurationError, EncodeError, Exception: as for `load`.
         """
-        yield from _quietly(self.invalidate(key))
+        yield from quietly(self.invalidate(key))
         value: T = yield from self.load(key, loader, ttl=ttl, tags=tags)
         return value
 
@@ -518,166 +478,6 @@ class Cache(CacheEntries[T]):
         for pattern in matching:
             yield from self.invalidate_matching(pattern)
 
-    # How it is done
-
-    @flow
-    def _fetch(self, job: _Job[T], seen: Seen[T]) -> Steps[_Fetched[T]]:
-        """Get a value that was not seen, or not fresh: load it, or wait for who loads it."""
-        now = yield from Now()
-        give_up_at, waited_for, reject, early = now + self._ms["wait"] / 1000, "", _none(seen), seen.early
-        while True:
-            began_at = now
-            try:
-                got = yield from self._acquire(job.key, job.ttl_ms, job.tag_keys, reject, early=early, after=waited_for)
-            except (Unreachable, OutcomeUnknown, CommandFailed):
-                self._tell("redis_error")
-                return (yield from self._load_alone(job.loader, seen))
-            there = self._there(got, seen)
-            if got.what in {"hit", "stale"}:
-                if isinstance(there, Miss):
-                    reject = got.epoch
-                    continue
-                if waited_for:
-                    self._tell("waited")
-                return _Fetched(there, settled=False, began_at=began_at)
-            if got.what == "refresh" and not isinstance(there, Miss):
-                if self.serve_stale == "while_loading" or early:
-                    yield from Spawn(self._load_and_store(job, got))
-                    return _Fetched(there, settled=False, began_at=began_at)
-                try:
-                    return (yield from self._load_and_store(job, got))
-                except EncodeError:
-                    raise
-                except Exception:  # noqa: BLE001  that is what the stale value is for
-                    return _Fetched(there, settled=False, began_at=began_at)
-            if got.what in {"load", "refresh"}:
-                self._tell("miss")
-                return (yield from self._load_and_store(job, got))
-            if got.what == "failed":
-                self._tell("waited")
-                return (yield from self._load_alone(job.loader, seen))
-            now = yield from Now()
-            if now >= give_up_at:
-                self._tell("gave_up_waiting")
-                return (yield from self._load_alone(job.loader, seen))
-            waited_for = got.epoch
-            yield from self._wait_for(job.key, min(got.seconds + job.chance() * 0.01, give_up_at - now))
-            now = yield from Now()
-
-    def _there(self, got: Acquired, seen: Seen[T]) -> T | Miss:
-        """Give the value that came with the answer, if it is one that may be served."""
-        if not got.data or got.epoch == seen.epoch:
-            return seen.got
-        stored = self._stored(got.data)
-        # One with tags that were not asked for cannot be judged here: it is loaded anew.
-        if stored is None or any(got.tags.get(tag) != id for tag, id in stored.tags.items()):
-            return MISS
-        return self._decoded(stored)
-
-    def _wait_for(self, key: str, seconds: float) -> Steps[None]:
-        """Wait until a load is over; the element is put back, so that it wakes all."""
-        if seconds < 0.001:
-            yield from Sleep(seconds)
-            return
-        wake, blocking = self._wake_keys(key), round(seconds, 3)
-        command = Command(("BLMOVE", wake, wake, "LEFT", "RIGHT", blocking))
-        try:
-            yield from Plan("cache.wait", (command,), _nothing, blocks_for=blocking)
-        except (Unreachable, OutcomeUnknown, CommandFailed):
-            yield from Sleep(min(seconds, 0.1))
-
-    @flow
-    def _load_alone(self, loader: Loader[T], seen: Seen[T]) -> Steps[_Fetched[T]]:
-        """Load for oneself, without storing; a stale value is served where that fails."""
-        began_at = yield from Now()
-        try:
-            got: T = yield from loaded_by(loader)
-        except Exception:
-            self._tell("load_error")
-            if isinstance(seen.got, Miss):
-                raise
-            return _Fetched(seen.got, settled=False, began_at=began_at)
-        return _Fetched(got, settled=False, began_at=began_at)
-
-    @flow
-    def _load_and_store(self, job: _Job[T], got: Acquired) -> Steps[_Fetched[T]]:
-        key, loader, ttl_ms = job.key, job.loader, job.ttl_ms
-        yield from Defer(self._abandon(key, got.epoch), on_error_only=True)
-        began_at = yield from Now()
-        try:
-            loaded: T = yield from Alongside(loaded_by(loader), self._keep([(key, got.epoch)]))
-        except Exception:
-            self._tell("load_error")
-            raise
-        cost = (yield from Now()) - began_at
-        ttl_ms = self._ttl_for(loaded, ttl_ms)
-        if ttl_ms == 0:
-            yield from _quietly(self._abandon(key, got.epoch))
-            return _Fetched(loaded, settled=False, began_at=began_at)
-        packed = self._packed(self.codec.encode(loaded), cost, got.tags)
-        try:
-            stored = yield from self._fill(key, got.epoch, packed, self._lifetime(ttl_ms, job.chance()))
-        except (Unreachable, OutcomeUnknown, CommandFailed):
-            self._tell("redis_error")
-            stored = False
-        else:
-            if not stored:
-                self._tell("refused")
-        # That a tag was invalidated meanwhile is seen only by who looks.
-        return _Fetched(loaded, settled=stored and not got.tags, began_at=began_at)
-
-    def _load_ours(
-        self,
-        ours: Mapping[str, Acquired],
-        abandon: Plan[Any],
-        loader: Callable[[Sequence[str]], Any],
-        ttl_ms: int,
-    ) -> Steps[dict[str, T]]:
-        yield from Defer(abandon, on_error_only=True)
-        for _ in ours:
-            self._tell("miss")
-        began_at = yield from Now()
-        try:
-            loaded: Mapping[str, T] = yield from Alongside(
-                loaded_by(loader, list(ours)), self._keep([(key, got.epoch) for key, got in ours.items()])
-            )
-        except Exception:
-            self._tell("load_error")
-            raise
-        cost = (yield from Now()) - began_at
-        plans: list[Plan[bool]] = []
-        for key, got in ours.items():
-            lifetime = self._ttl_for(loaded.get(key, MISS), ttl_ms)
-            if lifetime == 0:
-                plans.append(self._abandon(key, got.epoch))
-                continue
-            packed = self._packed(self.codec.encode(loaded[key]), cost, got.tags)
-            plans.append(self._fill(key, got.epoch, packed, self._lifetime(lifetime, random.random())))
-        try:
-            done = yield from batch(*plans)
-        except (Unreachable, OutcomeUnknown, CommandFailed):
-            self._tell("redis_error")
-        else:
-            for _ in range(done.count(False)):
-                self._tell("refused")
-        return {key: loaded[key] for key in ours if key in loaded}
-
-
-def _none(seen: Seen[Any]) -> str:
-    """Give the epoch of something that was there and is no value."""
-    return seen.epoch if isinstance(seen.got, Miss) else ""
-
-
-@flow
-def loaded_by(loader: Any, *args: Any) -> Steps[Any]:
-    """Run a loader of any kind: a flow, or a function, which may give an awaitable or a flow."""
-    loaded: Any = loader
-    if not isinstance(loader, Flow):
-        loaded = yield from Call(loader, *args)
-    if isinstance(loaded, Flow):
-        loaded = yield from loaded  # pyright: ignore[reportUnknownVariableType]
-    return loaded  # pyright: ignore[reportUnknownVariableType]
-
 
 def _one_of(loader: Callable[[Sequence[str]], Any], key: str) -> Flow[Any]:
     def load() -> Steps[Any]:
@@ -685,11 +485,6 @@ def _one_of(loader: Callable[[Sequence[str]], Any], key: str) -> Flow[Any]:
         return loaded.get(key, MISS)
 
     return Flow("cache.load_one", load)
-
-
-def _quietly(plan: Plan[Any]) -> Steps[None]:
-    with contextlib.suppress(PatternsError):
-        yield from plan
 
 
 def _sum(answers: Sequence[Reply]) -> int:

@@ -19,7 +19,7 @@ from dataclasses import KW_ONLY, dataclass, field
 
 from redis_patterns_core import replies, validate
 from redis_patterns_core.keys import key, slot
-from redis_patterns_core.leases import new_token
+from redis_patterns_core.lease_records import new_token
 from redis_patterns_core.plan import Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration

@@ -21,7 +21,8 @@ from dataclasses import KW_ONLY, dataclass, field
 
 from redis_patterns_core import replies, validate
 from redis_patterns_core.keys import key
-from redis_patterns_core.leases import Holder, InOneStep, Occupancy, fingerprint
+from redis_patterns_core.lease_records import Holder, Occupancy, fingerprint
+from redis_patterns_core.leases import InOneStep
 from redis_patterns_core.plan import Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration

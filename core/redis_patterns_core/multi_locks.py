@@ -18,7 +18,8 @@ from dataclasses import replace
 from redis_patterns_core import validate
 from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.flow import Defer, Now, Steps, flow
-from redis_patterns_core.leases import InOneStep, Leasable, Lease
+from redis_patterns_core.lease_records import Lease
+from redis_patterns_core.leases import InOneStep, Leasable
 from redis_patterns_core.plan import Command
 from redis_patterns_core.validate import Duration
 

@@ -24,7 +24,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, TypeVarTuple, cast
 
 from redis_patterns_core import replies, validate
-from redis_patterns_core.cache import loaded_by
+from redis_patterns_core.cache_loads import loaded_by
 from redis_patterns_core.codec import Codec, Json
 from redis_patterns_core.errors import (
     ConfigurationError,
@@ -38,7 +38,7 @@ from redis_patterns_core.errors import (
 )
 from redis_patterns_core.flow import Alongside, Defer, Flow, Now, Sleep, Steps, flow
 from redis_patterns_core.keys import Keys
-from redis_patterns_core.leases import new_token
+from redis_patterns_core.lease_records import new_token
 from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Backoff

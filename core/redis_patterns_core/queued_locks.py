@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass, field
 
 from redis_patterns_core import validate
-from redis_patterns_core.leases import fingerprint
+from redis_patterns_core.lease_records import fingerprint
 from redis_patterns_core.queued import ALONE, ONE_PERMIT, Queued, QueueKeys
 from redis_patterns_core.validate import EXACT_LIMIT, Duration
 

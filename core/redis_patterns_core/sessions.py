@@ -17,8 +17,6 @@ Sources: OWASP Session Management Cheat Sheet; NIST SP 800-63B, section 7.1.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,10 +37,20 @@ from redis_patterns_core.flow import Steps, flow
 from redis_patterns_core.keys import Keys
 from redis_patterns_core.plan import Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
+from redis_patterns_core.session_records import (
+    SUPERSEDED,
+    Device,
+    Session,
+    Superseded,
+    described,
+    digest,
+    handle_of,
+    place_of,
+    read_device,
+)
 from redis_patterns_core.validate import Duration
-from redis_patterns_core.value import value
 
-__all__ = ["SUPERSEDED", "Device", "Session", "Sessions", "Superseded"]
+__all__ = ["Sessions"]
 
 T = TypeVar("T")
 
@@ -61,66 +69,6 @@ _REMEMBERED = 60_000
 """Milliseconds for which a session that was left for another is told from one that never was."""
 _LOGIN_TAKES = 3_600_000
 """Milliseconds that a login may take, from when its generation was asked for."""
-
-
-class Superseded:
-    """The kind of `SUPERSEDED`."""
-
-    def __repr__(self) -> str:
-        return "SUPERSEDED"
-
-
-SUPERSEDED = Superseded()
-"""What `Sessions.look` gives for an id that was replaced lately: no session, but its client may have the new one."""
-
-
-@value
-class Session:
-    """A session, as it was when it was read.
-
-    Parameters:
-        id: what its cookie has: a secret.
-        user: whose it is; ``None`` of a visitor who has not logged in.
-        data: what it holds.
-        created_at: in seconds since the epoch, by the server's clock.
-        seen_at: when it was accessed last, this time included, to the second.
-        ends_at: when it ends unless it is accessed.
-        version: grows with each change.
-        device: what was said of the device when it was created.
-        renewal_due: whether it is time to give it another id, see `Sessions.renew`.
-    """
-
-    id: str = field(repr=False)
-    user: str | None
-    data: Mapping[str, Any] = field(repr=False)
-    created_at: float
-    seen_at: float
-    ends_at: float
-    version: int
-    device: Mapping[str, str] = field(repr=False)
-    renewal_due: bool = False
-
-    @property
-    def handle(self) -> str:
-        """What names it to its user, and may be shown and logged: it opens nothing."""
-        return self.id[16:32]
-
-
-@value
-class Device:
-    """One of a user's sessions, for a list of devices.
-
-    Parameters:
-        handle: what `Sessions.revoke` takes.
-        created_at, seen_at, ends_at: as of a `Session`.
-        about: what was said of the device when the session was created.
-    """
-
-    handle: str
-    created_at: float
-    seen_at: float
-    ends_at: float
-    about: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +136,7 @@ class Sessions:
         Raises:
             ConfigurationError: an empty user.
         """
-        place = secrets.token_urlsafe(12) if user is None else _place(_named(user))
+        place = secrets.token_urlsafe(12) if user is None else place_of(_named(user))
         return place + secrets.token_urlsafe(12) + secrets.token_urlsafe(32)
 
     def create(
@@ -220,15 +168,15 @@ class Sessions:
         """
         if id is None:
             id = self.new_id(user)
-        elif not _ID.fullmatch(id) or (user is not None and not id.startswith(_place(_named(user)))):
+        elif not _ID.fullmatch(id) or (user is not None and not id.startswith(place_of(_named(user)))):
             raise ConfigurationError("id must be one that new_id gave, for this user")
-        held, about = dict(data or {}), _about(device)
+        held, about = dict(data or {}), described(device)
         words = [word for pair in self._encoded(held).items() for word in pair]
         ms = self._ms
         command = _CREATE(
             self._keys(id, "index", "generation"),
-            _hashed(id),
-            _handle(id),
+            digest(id),
+            handle_of(id),
             user or "",
             ms["idle"],
             ms["absolute"],
@@ -435,7 +383,7 @@ class Sessions:
         Raises:
             ConfigurationError: an empty user.
         """
-        key = self._key(_place(_named(user)), "generation")
+        key = self._key(place_of(_named(user)), "generation")
         command = _GENERATION((key,), secrets.token_hex(8), _LOGIN_TAKES)
         return Plan("session.generation", (command,), lambda answers: replies.text(answers[0]), Effect.IDEMPOTENT)
 
@@ -445,7 +393,7 @@ class Sessions:
         Raises:
             ConfigurationError: an empty user.
         """
-        command = _INDEX((self._key(_place(_named(user)), "index"),), 0)
+        command = _INDEX((self._key(place_of(_named(user)), "index"),), 0)
         return Plan("session.count", (command,), lambda answers: replies.integer(answers[0]), Effect.IDEMPOTENT)
 
     @flow
@@ -458,14 +406,14 @@ class Sessions:
         Raises:
             ConfigurationError: an empty user.
         """
-        place = _place(_named(user))
+        place = place_of(_named(user))
         command = _INDEX((self._key(place, "index"),), 1)
         index = yield from Plan("session.devices", (command,), _members, Effect.IDEMPOTENT)
         if not index:
             return []
         commands = [Command(("HMGET", self._key(place, handle), "c", "t", "d")) for handle, _ in index]
         found = yield from Plan("session.devices", tuple(commands), list, Effect.READS)
-        devices = [_device(handle, ends, reply) for (handle, ends), reply in zip(index, found, strict=True)]
+        devices = [read_device(handle, ends, reply) for (handle, ends), reply in zip(index, found, strict=True)]
         return [device for device in devices if device is not None]
 
     def revoke(self, user: str, handle: str) -> Plan[bool]:
@@ -483,7 +431,7 @@ class Sessions:
         """
         if not isinstance(handle, str) or not _HANDLE.fullmatch(handle):
             raise ConfigurationError(f"handle must be 16 characters that a session has given, not {handle!r}")
-        return self._end(_place(_named(user)) + handle)
+        return self._end(place_of(_named(user)) + handle)
 
     @flow
     def destroy_all(self, user: str, *, except_: Session | None = None) -> Steps[int]:
@@ -501,7 +449,7 @@ class Sessions:
         Raises:
             ConfigurationError: an empty user, or a session that is another's.
         """
-        place = _place(_named(user))
+        place = place_of(_named(user))
         if except_ is not None and except_.user != user:
             raise ConfigurationError("except_ must be a session of that user")
         stays = "" if except_ is None else except_.handle
@@ -519,7 +467,7 @@ class Sessions:
         return f"{self._place_key(place)}:{part}"
 
     def _keys(self, id: str, *parts: str) -> list[str]:
-        return [self._key(id[:16], part) for part in (_handle(id), *parts)]
+        return [self._key(id[:16], part) for part in (handle_of(id), *parts)]
 
     def _successor(self, session: Session, id: str | None) -> str:
         opened = session.id[:32]
@@ -559,15 +507,15 @@ class Sessions:
         ms, fields = self._ms, fields or {}
         return _USE(
             self._keys(id, "index"),
-            "" if known else _hashed(id),
-            _handle(id),
+            "" if known else digest(id),
+            handle_of(id),
             ms["idle"],
             ms["absolute"],
             ms["note_every"],
             ms["grace"],
             int(read),
             "" if version is None else version,
-            _hashed(new) if new else "",
+            digest(new) if new else "",
             int(gently),
             len(fields),
             *[word for pair in fields.items() for word in pair],
@@ -620,11 +568,11 @@ class Sessions:
         return Plan(f"session.{verb}", (command,), parse, Effect.IDEMPOTENT if version is None else Effect.ONCE)
 
     def _end(self, id: str) -> Plan[bool]:
-        command = _END(self._keys(id, "index"), _handle(id), "", 0)
+        command = _END(self._keys(id, "index"), handle_of(id), "", 0)
         return Plan("session.destroy", (command,), lambda answers: _ended(answers) is not None, Effect.IDEMPOTENT)
 
     def _leave(self, session: Session) -> Plan[dict[str, Any] | None]:
-        command = _END(self._keys(session.id, "index"), _handle(session.id), _hashed(session.id), _REMEMBERED)
+        command = _END(self._keys(session.id, "index"), handle_of(session.id), digest(session.id), _REMEMBERED)
 
         def parse(answers: Sequence[Reply]) -> dict[str, Any] | None:
             fields = _ended(answers)
@@ -642,7 +590,7 @@ class Sessions:
         made, seen, created = [replies.number(known.get(name)) for name in (b"r", b"t", b"c")]
         user, device = replies.text(known.get(b"u")), replies.text(known.get(b"d"))
         about: Mapping[str, str] = {} if device == "{}" else Json().decode(device.encode())
-        if known.get(b"k") == _hashed(id).encode():
+        if known.get(b"k") == digest(id).encode():
             due = now - made >= self._ms["renew_every"]
         else:
             # The secret before renews again only where the new one seems not to have reached anybody.
@@ -650,39 +598,8 @@ class Sessions:
         return Session(id, user or None, data, created / 1000, seen / 1000, ends / 1000, version, about, due)
 
 
-def _place(user: str) -> str:
-    return _digest(f"user:{user}")[:16]
-
-
-def _hashed(id: str) -> str:
-    return _digest(id)
-
-
-def _digest(text: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
-
-
-def _handle(id: str) -> str:
-    return id[16:32]
-
-
 def _named(user: str) -> str:
     return validate.text("user", user)
-
-
-def _about(device: Mapping[str, str] | None) -> dict[str, str]:
-    about = dict(device or {})
-    if not all(isinstance(part, str) for pair in about.items() for part in pair):
-        raise ConfigurationError("device must be texts by their names")
-    return about
-
-
-def _device(handle: str, ends: int, reply: Reply) -> Device | None:
-    created, seen, about = replies.array(reply, 3)
-    if created is None:
-        return None  # ended meanwhile, or evicted
-    known: Mapping[str, str] = Json().decode(replies.text(about).encode())
-    return Device(handle, replies.number(created) / 1000, replies.number(seen) / 1000, ends / 1000, known)
 
 
 def _members(answers: Sequence[Reply]) -> list[tuple[str, int]]:

@@ -15,7 +15,8 @@ from redis_patterns_core.errors import ConfigurationError, SessionGone
 from redis_patterns_core.flow import Flow, Steps, flow
 from redis_patterns_core.http import ClientAddress, Request
 from redis_patterns_core.plan import Plan
-from redis_patterns_core.sessions import Session, Sessions, Superseded
+from redis_patterns_core.session_records import Session, Superseded
+from redis_patterns_core.sessions import Sessions
 
 __all__ = ["DeviceOf", "WebSession", "WebSessions", "device_of"]
 

@@ -25,12 +25,12 @@ from typing import Any, Generic, TypeVar
 
 from redis_patterns_core import keys as names_of
 from redis_patterns_core import replies, validate
-from redis_patterns_core.cache import Loader, loaded_by
 from redis_patterns_core.cache_entries import MISS, Miss
+from redis_patterns_core.cache_loads import Loader, loaded_by
 from redis_patterns_core.codec import Codec, Json
 from redis_patterns_core.errors import DecodeError, PatternsError, WritesPending
 from redis_patterns_core.flow import Alongside, Defer, Now, Sleep, Steps, flow
-from redis_patterns_core.leases import new_token
+from redis_patterns_core.lease_records import new_token
 from redis_patterns_core.plan import Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration

@@ -25,7 +25,8 @@ from redis_patterns_core.errors import (
     OutcomeUnknown,
     Unreachable,
 )
-from redis_patterns_core.leases import Held, Leasable, Lease, campaign
+from redis_patterns_core.lease_records import Held, Lease
+from redis_patterns_core.leases import Leasable, campaign
 from redis_patterns_core.validate import Duration
 
 # What a program does not use of the patterns is not loaded with its driver: methods that need more than the names of

@@ -22,7 +22,7 @@ from redis_patterns_core.job_records import Job
 from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.keys import key
 from redis_patterns_core.leaderboards import Leaderboard
-from redis_patterns_core.leases import Lease
+from redis_patterns_core.lease_records import Lease
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.member_data import MemberData
 from redis_patterns_core.once import Once

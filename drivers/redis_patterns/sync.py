@@ -43,7 +43,8 @@ from redis_patterns_core.errors import (
     Unreachable,
 )
 from redis_patterns_core.flow import Flow
-from redis_patterns_core.leases import Held, Leasable, Lease, campaign
+from redis_patterns_core.lease_records import Held, Lease
+from redis_patterns_core.leases import Leasable, campaign
 from redis_patterns_core.plan import Plan
 from redis_patterns_core.tracing import Instrument
 from redis_patterns_core.validate import Duration

@@ -21,7 +21,8 @@ from redis_patterns_core.flow import Flow
 from redis_patterns_core.http import RateLimits, Refusal, Request, Rule
 from redis_patterns_core.paths import matching
 from redis_patterns_core.plan import Plan
-from redis_patterns_core.sessions import Session, Sessions
+from redis_patterns_core.session_records import Session
+from redis_patterns_core.sessions import Sessions
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.web_refusals import DOWN, away, failed, may_pass
 from redis_patterns_core.web_sessions import DeviceOf, WebSession, WebSessions, device_of

@@ -25,7 +25,7 @@ from redis_patterns import (
 )
 from redis_patterns.testing import Dry
 from redis_patterns.testing.memory import Server
-from redis_patterns_core.cache import _Fetched
+from redis_patterns_core.cache_loads import Fetched
 from redis_patterns_core.entries import Stored
 from redis_patterns_core.flow import Shared
 
@@ -608,7 +608,7 @@ def test_who_shares_a_load_that_began_before_looks_again(began_at: float, settle
     """An invalidation may have come between that load's beginning and the call, unless it is known to be stored."""
     steps = Cache[int]("c", ttl=10).load("a", lambda: 0).steps()
     assert [type(steps.send(answer)) for answer in (None, None, 5.0)] == [Plan, Now, Shared]
-    fetched = _Fetched(1, settled=settled, began_at=began_at)
+    fetched = Fetched(1, settled=settled, began_at=began_at)
     if enough:
         with pytest.raises(StopIteration):
             steps.send(fetched)

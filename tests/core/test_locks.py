@@ -25,7 +25,7 @@ from redis_patterns import (
     new_token,
 )
 from redis_patterns.testing import Dry
-from redis_patterns_core.leases import fingerprint
+from redis_patterns_core.lease_records import fingerprint
 
 LOCK = Lock("x", ttl=9)
 FENCE = 1_700_000_000_000_000

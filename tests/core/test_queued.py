@@ -22,7 +22,8 @@ from redis_patterns import (
     Unreachable,
 )
 from redis_patterns.testing import Dry
-from redis_patterns_core.leases import campaign, fingerprint
+from redis_patterns_core.lease_records import fingerprint
+from redis_patterns_core.leases import campaign
 from redis_patterns_core.queued import Queued
 from tests.core.lua import RUNTIMES, Fake
 

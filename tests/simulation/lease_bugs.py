@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from redis_patterns import Command, MultiLock, Plan, Semaphore
 from redis_patterns.testing.simulation import Faults
-from redis_patterns_core.leases import InOneStep, Lease
+from redis_patterns_core.lease_records import Lease
+from redis_patterns_core.leases import InOneStep
 from tests.simulation.bugs import Bug
 from tests.simulation.cases import LOCK, lock_setup
 from tests.simulation.lease_cases import (

@@ -9,7 +9,7 @@ from typing import Any
 from redis_patterns import Call, Command, PatternsError, Plan, Session, Sessions, Sleep, Steps, flow
 from redis_patterns.testing.simulation import Setup, World
 from redis_patterns_core import replies
-from redis_patterns_core.sessions import _place
+from redis_patterns_core.session_records import place_of
 
 IDLE, ABSOLUTE = 2.0, 5.0
 SESSIONS = Sessions("sim", idle=IDLE, absolute=ABSOLUTE, note_every=0.1, renew_every=1, grace=0.5)
@@ -36,7 +36,7 @@ class Users:
         """Ids that are known to open nothing any more."""
         self.born: dict[str, str] = {}
         """The id that a session was created with, by its handle."""
-        self.index = SESSIONS._key(_place("u"), "index")
+        self.index = SESSIONS._key(place_of("u"), "index")
         self.saved: dict[tuple[str, str], int] = {}
         """The last value that was acknowledged, by handle and field; each field has one writer."""
         self.wrong: list[str] = []
@@ -84,7 +84,7 @@ def session_setup(
 
     def setup(world: World) -> None:
         users = Users(world, sessions)
-        first = world.server.run(sessions.create("u", {}, id=users.fresh(_place("u"))))
+        first = world.server.run(sessions.create("u", {}, id=users.fresh(place_of("u"))))
         assert first is not None
         users.note(first)
 
@@ -165,7 +165,7 @@ def _act(users: Users, what: str, session: Session, name: str, value: int) -> St
         renewed = yield from sessions.renew(session, id=users.fresh(session.id[:32]))
         yield from Call(users.note, renewed)
     elif what == "login":
-        place = _place("u")
+        place = place_of("u")
         generation = yield from sessions.generation("u")
         made = yield from sessions.login(None, "u", generation=generation, id=users.fresh(place))
         yield from Call(users.note, made)
@@ -222,7 +222,7 @@ def login_setup(sessions: Any = SESSIONS, visitors: int = 3) -> Setup:
                 yield from Sleep(world.random.choice((0, 0, 0.1)))
                 with contextlib.suppress(PatternsError):
                     session = yield from sessions.login(
-                        visitor, "u", {"role": "user"}, generation=generation, id=users.fresh(_place("u"))
+                        visitor, "u", {"role": "user"}, generation=generation, id=users.fresh(place_of("u"))
                     )
                     yield from Call(logged_in, session)
 

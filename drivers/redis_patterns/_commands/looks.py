@@ -27,7 +27,8 @@ from redis_patterns_core.flow import Flow, Steps, flow
 from redis_patterns_core.job_records import Counts, KnownJob
 from redis_patterns_core.jobs import Jobs
 from redis_patterns_core.leaderboards import Leaderboard
-from redis_patterns_core.leases import InOneStep, Occupancy
+from redis_patterns_core.lease_records import Occupancy
+from redis_patterns_core.leases import InOneStep
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.once import Once
 from redis_patterns_core.ordered_queues import DelayedQueue, PriorityQueue
