@@ -40,6 +40,8 @@ __all__ = [
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = timedelta(minutes=1)
+# What Python's datetime can do, less what zones and the next period need.
+_FIRST_YEAR, _LAST_YEAR = 2, 9997
 _UNITS = ("day", "week", "month")
 
 
@@ -164,10 +166,12 @@ def moment(argument: str, value: datetime) -> datetime:
     """Check a moment, and give it in UTC.
 
     Raises:
-        ConfigurationError: no datetime, or one without a time zone.
+        ConfigurationError: no datetime, one without a time zone, or one so far away that periods around it have no end.
     """
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise ConfigurationError(f"{argument} must be a datetime with a time zone, not {value!r}")
+    if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+        raise ConfigurationError(f"{argument} must be in the years {_FIRST_YEAR} to {_LAST_YEAR}, not {value!r}")
     return value.astimezone(UTC)
 
 

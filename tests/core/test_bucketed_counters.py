@@ -375,7 +375,8 @@ REFUSED: list[tuple[str, Callable[[], object]]] = [
     ("first", lambda: VIEWS.range(DAY, NOW, NOW)),
     ("first", lambda: VIEWS.range(DAY, NOW - timedelta(days=40))),
     ("first", lambda: VIEWS.range(MINUTE, NOW, NOW + timedelta(days=100))),
-    ("first", lambda: VIEWS.range(DAY, NOW, datetime.max.replace(tzinfo=UTC))),
+    ("first", lambda: VIEWS.range(DAY, NOW, datetime(9997, 1, 1, tzinfo=UTC))),
+    ("until", lambda: VIEWS.range(DAY, NOW, datetime.max.replace(tzinfo=UTC))),
     ("until", lambda: VIEWS.range(DAY, NOW, NAIVE)),
     ("count", lambda: series(1).moving_sums(0)),
 ]  # fmt: skip

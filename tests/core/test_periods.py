@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redis_patterns import BucketedCounter, DelayedQueue, Jobs, Leaderboard, Uniques
 from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.periods import DAY, HOUR, MINUTE, MONTH, WEEK, Calendar, Every, Period, moment, starts
 
@@ -101,6 +103,33 @@ def test_what_is_no_calendar() -> None:
         Calendar("year")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="zone must be a tzinfo"):
         Calendar("day", "Europe/Berlin")  # type: ignore[arg-type]
+
+
+FAR = [
+    datetime.max.replace(tzinfo=UTC),
+    datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))),
+    datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+]
+
+
+@pytest.mark.parametrize("far", FAR, ids=str)
+@pytest.mark.parametrize(
+    "use",
+    [
+        MONTH.start,
+        HOUR.start,
+        lambda far: BucketedCounter("x").add(at=far),
+        lambda far: Uniques("x").add("a", at=far),
+        lambda far: Leaderboard("x", period=WEEK, keep=60).at(far),
+        lambda far: Jobs[int]("x").enqueue(1, at=far),
+        lambda far: Jobs[int]("x").reschedule("a", at=far),
+        lambda far: DelayedQueue[int]("x").put(1, at=far),
+    ],
+)
+def test_moments_that_are_too_far_away(use: Callable[[datetime], object], far: datetime) -> None:
+    """They are refused by name, wherever one is taken."""
+    with pytest.raises(ConfigurationError, match="at must be in the years 2 to 9997, not"):
+        use(far)
 
 
 @pytest.mark.parametrize("value", [None, 7, datetime(2026, 11, 28)])  # noqa: DTZ001  that is the point
