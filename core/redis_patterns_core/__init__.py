@@ -274,7 +274,7 @@ __all__ = [
     "rate_limit_headers",
 ]
 
-HOMES = {
+HOMES: dict[str, tuple[str, ...]] = {
     "all_of": ("AllOf",),
     "bucketed_counters": ("BucketedCounter", "Series"),
     "buckets": ("GCRA", "LeakyBucket", "TokenBucket"),

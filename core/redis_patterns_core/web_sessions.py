@@ -47,9 +47,9 @@ class WebSessions:
     ) -> None:
         if when_down not in {"fail", "anonymous"}:
             raise ConfigurationError(f"when_down must be fail or anonymous, not {when_down!r}")
-        self.sessions = sessions or Sessions()
-        self.cookie = cookie or Cookie()
-        self.device = device
+        self.sessions: Sessions = sessions or Sessions()
+        self.cookie: Cookie = cookie or Cookie()
+        self.device: DeviceOf = device
         self.when_down: _WhenDown = when_down
 
     def shown(self, request: Request) -> str | None:

@@ -56,7 +56,7 @@ JOB_BUGS = [
     Bug(
         "a job that is done, whoever says so",
         jobs_setup(mistaken("jobs_settle", "elseif held == token and redis.call('ZSCORE', KEYS[3], id) then", "else")),
-        ("is in [", "a job that is done is there", "of which nothing is known", "with"),
+        ("is in [", "a job that is done is there", "of which nothing is known", "with", "is not noted"),
         SOME,
     ),
     Bug(
