@@ -112,12 +112,13 @@ def test_several_processes(redis: Driver, redis_server: Server, namespace: str) 
             assert time.monotonic() < ends_at
             time.sleep(0.02)
         os.kill(int(counts.workers[0].about.split()[1].rstrip(",")), signal.SIGKILL)
-        redis.run(jobs.enqueue_many([0.01] * 20))
-        read_until(process, 20, "end")
-        # The one that was killed is known until its time is over, and there is a third.
+        # The one that was killed is known until its time is over, and there is a third. New jobs wait for that: a process
+        # does not end at once, and until it has the server gives it jobs, which come back when their lease ends.
         while len(redis.run(jobs.inspect()).workers) < 3:
             assert time.monotonic() < ends_at
             time.sleep(0.02)
+        redis.run(jobs.enqueue_many([0.01] * 20))
+        read_until(process, 20, "end")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     finally:
