@@ -25,7 +25,19 @@ from itertools import pairwise
 from redis_patterns_core import replies, retention, validate
 from redis_patterns_core.counters import amount, shard_of, shards
 from redis_patterns_core.errors import ConfigurationError
-from redis_patterns_core.periods import DAY, HOUR, MINUTE, Calendar, Every, Period, moment, starts, utc_now
+from redis_patterns_core.periods import (
+    DAY,
+    HOUR,
+    LONGEST_STEP,
+    MINUTE,
+    Calendar,
+    Every,
+    Period,
+    moment,
+    moment_or_now,
+    starts,
+    utc_now,
+)
 from redis_patterns_core.plan import Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
@@ -158,6 +170,10 @@ class BucketedCounter:
         for period, length in self.keep.items():
             if not isinstance(period, (Every, Calendar)):
                 raise ConfigurationError(f"keep must have periods, such as MINUTE, and not {period!r}")
+            if isinstance(period, Every) and period.shortest * _CHUNK > LONGEST_STEP:
+                raise ConfigurationError(
+                    f"keep must have equal steps of {LONGEST_STEP // _CHUNK} at most, not {period!r}"
+                )
             kept[period] = validate.milliseconds("keep", length)
         names = [period.name for period in kept]
         if len(set(names)) < len(names):
@@ -182,7 +198,7 @@ class BucketedCounter:
             CommandFailed: a sum would not fit into 64 bits; nothing was counted.
             ConfigurationError: a number, a time or an event that is not allowed.
         """
-        happened = moment("at", self.clock() if at is None else at)
+        happened = moment_or_now(at, self.clock)
         place = self._keys[shard_of(event, self.shards, self.chance)]
         keys, buckets = list[str](), list[str | int]()
         second = happened.replace(microsecond=0)
@@ -214,7 +230,7 @@ class BucketedCounter:
                 more, an `until` that is not after `first`, or more than 50,000 buckets.
         """
         self._check(period)
-        keep_ms, now = self._kept[period], self.clock()
+        keep_ms, now = self._kept[period], moment_or_now(None, self.clock)
         row = retention.row(period, first, until, now=now, keep_ms=keep_ms, most=_MOST_BUCKETS)
         return self._read("range", period, row)
 
@@ -230,11 +246,12 @@ class BucketedCounter:
             A plan of one round trip. Buckets that are not kept any more are 0.
 
         Raises:
-            ConfigurationError: a period that this counter does not have, or a count that is not allowed.
+            ConfigurationError: a period that this counter does not have, or a count that is not allowed, or whose first
+                bucket would begin before the year 2.
         """
         self._check(period)
         validate.integer("count", count, least=1, most=_MOST_BUCKETS)
-        newest = period.start(self.clock())
+        newest = period.start(moment_or_now(None, self.clock))
         row = list(starts(period, _earlier(period, newest, count - open), period.following(newest)))
         return self._read("last", period, row[:count])
 
@@ -306,10 +323,13 @@ def _buckets(period: Period, row: Sequence[datetime]) -> list[bytes]:
 
 def _earlier(period: Period, start: datetime, count: int) -> datetime:
     """Give the start of the period that is so many before another one."""
-    if isinstance(period, Every):
-        return start - count * period.shortest
-    for _ in range(count):
-        start = period.start(start - timedelta(microseconds=1))
+    try:
+        if isinstance(period, Every):
+            return period.start(start - count * period.shortest)
+        for _ in range(count):
+            start = period.start(start - timedelta(microseconds=1))
+    except (ConfigurationError, OverflowError):
+        raise ConfigurationError(f"count must be of buckets that begin in the year 2 or later, not {count}") from None
     return start
 
 

@@ -14,7 +14,7 @@ Source: ISO 8601 for weeks, which begin on Mondays, and whose year is that of th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal, TypeAlias
@@ -26,6 +26,7 @@ from redis_patterns_core.validate import Duration
 __all__ = [
     "DAY",
     "HOUR",
+    "LONGEST_STEP",
     "MINUTE",
     "MONTH",
     "WEEK",
@@ -34,6 +35,7 @@ __all__ = [
     "Period",
     "due",
     "moment",
+    "moment_or_now",
     "starts",
     "utc_now",
 ]
@@ -44,13 +46,16 @@ _MINUTE = timedelta(minutes=1)
 _FIRST_YEAR, _LAST_YEAR = 2, 9997
 _UNITS = ("day", "week", "month")
 
+LONGEST_STEP = timedelta(days=8000 * 365)
+"""The first one of these, which begins with 1970, ends within what datetime has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Every:
     """Equal steps, counted from the beginning of 1970 in UTC.
 
     Parameters:
-        step: how long each is: whole seconds, or a timedelta of such, 1 or more.
+        step: how long each is: whole seconds, or a timedelta of such, from 1 s to 2,920,000 days.
 
     Raises:
         ConfigurationError: a step that is not allowed.
@@ -66,16 +71,34 @@ class Every:
         milliseconds = validate.milliseconds("step", self.step, least=1000)
         if milliseconds % 1000:
             raise ConfigurationError(f"step must be whole seconds, not {self.step!r}")
-        object.__setattr__(self, "shortest", timedelta(milliseconds=milliseconds))
+        shortest = timedelta(milliseconds=milliseconds)
+        if shortest > LONGEST_STEP:
+            raise ConfigurationError(f"step must be at most {LONGEST_STEP.days} days, not {self.step!r}")
+        object.__setattr__(self, "shortest", shortest)
         object.__setattr__(self, "name", f"{milliseconds // 1000}s")
 
     def start(self, at: datetime) -> datetime:
-        """Give the start of the one that holds a moment."""
-        return _EPOCH + (moment("at", at) - _EPOCH) // self.shortest * self.shortest
+        """Give the start of the one that holds a moment.
+
+        Raises:
+            ConfigurationError: a time that is not allowed, or one whose step began before the year 1.
+        """
+        then = moment("at", at)
+        try:
+            return _EPOCH + (then - _EPOCH) // self.shortest * self.shortest
+        except OverflowError:
+            raise ConfigurationError(f"at must be in a step that began in the year 1 or later, not {at!r}") from None
 
     def following(self, start: datetime) -> datetime:
-        """Give the start of the next one."""
-        return start + self.shortest
+        """Give the start of the next one.
+
+        Raises:
+            ConfigurationError: it would begin after the year 9999.
+        """
+        try:
+            return start + self.shortest
+        except OverflowError:
+            raise _no_end(start) from None
 
     def label(self, start: datetime) -> str:
         """Give its name: ``2026-11-28T14:05``, with seconds where the steps are no whole minutes."""
@@ -115,16 +138,27 @@ class Calendar:
         return timedelta(days={"day": 1, "week": 7, "month": 28}[self.unit] - 1)
 
     def start(self, at: datetime) -> datetime:
-        """Give the start of the one that holds a moment."""
+        """Give the start of the one that holds a moment.
+
+        Raises:
+            ConfigurationError: a time that is not allowed.
+        """
         return self._midnight(self._first_day(moment("at", at).astimezone(self.zone).date()))
 
     def following(self, start: datetime) -> datetime:
-        """Give the start of the next one."""
-        first = self._first_day(start.astimezone(self.zone).date())
-        if self.unit == "month":
-            beyond = first + timedelta(days=31)
-            return self._midnight(beyond.replace(day=1))
-        return self._midnight(first + timedelta(days=7 if self.unit == "week" else 1))
+        """Give the start of the next one.
+
+        Raises:
+            ConfigurationError: it would begin after the year 9999.
+        """
+        try:
+            first = self._first_day(start.astimezone(self.zone).date())
+            if self.unit == "month":
+                beyond = first + timedelta(days=31)
+                return self._midnight(beyond.replace(day=1))
+            return self._midnight(first + timedelta(days=7 if self.unit == "week" else 1))
+        except OverflowError:
+            raise _no_end(start) from None
 
     def label(self, start: datetime) -> str:
         """Give its name: ``2026-11-28``, ``2026-W48``, ``2026-11``."""
@@ -175,6 +209,15 @@ def moment(argument: str, value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
+def moment_or_now(at: datetime | None, clock: Callable[[], datetime]) -> datetime:
+    """Check a moment that was given, or else what a clock says, and give it in UTC.
+
+    Raises:
+        ConfigurationError: as for `moment`; names ``at``, or ``clock`` where that has said it.
+    """
+    return moment("clock", clock()) if at is None else moment("at", at)
+
+
 def utc_now() -> datetime:
     """Give the time by this machine's clock: what patterns call a moment's period by, unless they are given another."""
     return datetime.now(UTC)
@@ -191,3 +234,7 @@ def due(delay: Duration | None, at: datetime | None) -> tuple[Literal["delay", "
     if delay is not None:
         raise ConfigurationError("delay and at must not both be given")
     return "at", math.ceil(moment("at", at).timestamp() * 1000)
+
+
+def _no_end(start: datetime) -> ConfigurationError:
+    return ConfigurationError(f"start must be that of a period that ends before the year 10000, not {start!r}")

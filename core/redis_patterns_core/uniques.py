@@ -26,7 +26,7 @@ from redis_patterns_core import hyperloglog, replies, retention, validate
 from redis_patterns_core.errors import ConfigurationError, DecodeError
 from redis_patterns_core.flow import Steps, flow
 from redis_patterns_core.keys import key
-from redis_patterns_core.periods import DAY, Calendar, Every, Period, moment, starts, utc_now
+from redis_patterns_core.periods import DAY, Calendar, Every, Period, moment_or_now, starts, utc_now
 from redis_patterns_core.plan import Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
@@ -77,7 +77,7 @@ class UniqueCounter(ABC):
         validate.integer("members", len(members), least=1, most=_MOST_AT_ONCE)
         for member in members:
             validate.text("members", member)
-        return self._add(list(dict.fromkeys(members)), moment("at", self.clock() if at is None else at))
+        return self._add(list(dict.fromkeys(members)), moment_or_now(at, self.clock))
 
     def count(self, at: datetime | Iterable[datetime] | None = None, *, across: Iterable[Self] = ()) -> Plan[int]:
         """Count the different members of a period, or of several together.
@@ -92,7 +92,7 @@ class UniqueCounter(ABC):
         Raises:
             ConfigurationError: a time without a time zone, a counter of another kind, or more than 1000 keys.
         """
-        moments = (self.clock(),) if at is None else (at,) if isinstance(at, datetime) else tuple(at)
+        moments = tuple(at) if isinstance(at, Iterable) else (moment_or_now(at, self.clock),)
         counters = self._with(across)
         return self._counted([[counter.key(one) for one in moments] for counter in counters])
 
@@ -131,7 +131,7 @@ class UniqueCounter(ABC):
             ConfigurationError: no counter, one of another kind, or more than 1000 keys.
         """
         validate.integer("sources", len(sources), least=1, most=_MOST_KEYS)
-        then = moment("at", self.clock() if at is None else at)
+        then = moment_or_now(at, self.clock)
         start, end = self.period.start(then), retention.end(self.period, then)
         keys = list[Sequence[str]]()
         for source in self._with(sources)[1:]:
@@ -179,7 +179,7 @@ class UniqueCounter(ABC):
         return counters
 
     def _row(self, first: datetime, until: datetime | None) -> list[str]:
-        keep_ms, now = self._keep_ms, self.clock()
+        keep_ms, now = self._keep_ms, moment_or_now(None, self.clock)
         row = retention.row(self.period, first, until, now=now, keep_ms=keep_ms, most=_MOST_KEYS)
         return [self.key(start) for start in row]
 

@@ -64,7 +64,9 @@ def milliseconds(argument: str, value: Duration, *, least: int = 1) -> int:
         raise ConfigurationError(f"{argument} must be a finite number of seconds or a timedelta, not {_shown(value)}")
     # Rounded to microseconds first: 0.007 * 1000 is 7.000000000000001, which is not eight milliseconds.
     result = math.ceil(round(seconds * 1000, 3))
-    if not least <= seconds * 1000 or result >= EXACT_LIMIT:
+    if result >= EXACT_LIMIT:
+        raise ConfigurationError(f"{argument} must be less than 2**53 ms, in seconds, not {_shown(value)}")
+    if not least <= seconds * 1000:
         raise ConfigurationError(f"{argument} must be at least {least} ms, in seconds, not {_shown(value)}")
     return result
 

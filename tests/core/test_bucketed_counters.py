@@ -358,10 +358,15 @@ def test_a_counter_is_a_value() -> None:
 
 
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001  that is the point
+LONG = BucketedCounter("c", keep={MONTH: 5, Every(timedelta(days=30)): 5}, clock=lambda: NOW)
 REFUSED: list[tuple[str, Callable[[], object]]] = [
     *[("name", lambda name=name: BucketedCounter(name)) for name in nonsense("", None, 7)],
     *[("keep", lambda keep=keep: BucketedCounter("c", keep=keep)) for keep in nonsense({}, None, {"day": 5}, {DAY: 0})],
     ("keep", lambda: BucketedCounter("c", keep={DAY: 5, Calendar("day", BERLIN): 5})),
+    ("keep", lambda: BucketedCounter("c", keep={Every(timedelta(days=24_334)): 5})),
+    *[("clock", lambda time=time: BucketedCounter("c", clock=lambda: time).add()) for time in nonsense(NAIVE, None)],
+    ("clock", lambda: BucketedCounter("c", clock=lambda: NAIVE).last(DAY, 1)),
+    ("clock", lambda: BucketedCounter("c", clock=lambda: NAIVE).range(DAY, NOW)),
     *[("ahead", lambda time=time: BucketedCounter("c", ahead=time)) for time in nonsense(-1, None)],
     *[("remember", lambda time=time: BucketedCounter("c", remember=time)) for time in nonsense(0, None)],
     *[("shards", lambda count=count: BucketedCounter("c", shards=count)) for count in nonsense(0, 1001, True)],
@@ -371,6 +376,7 @@ REFUSED: list[tuple[str, Callable[[], object]]] = [
     *[("period", lambda period=period: VIEWS.last(period, 1)) for period in nonsense(WEEK, Every(5), "day", None)],
     *[("period", lambda call=call: call(MONTH, NOW)) for call in nonsense(VIEWS.range, VIEWS.total, VIEWS.keys)],
     *[("count", lambda count=count: VIEWS.last(DAY, count)) for count in nonsense(0, -1, 50_001, 1.5, True)],
+    *[("count", lambda every=every: LONG.last(every, 50_000)) for every in (MONTH, Every(timedelta(days=30)))],
     *[("first", lambda first=first: VIEWS.range(DAY, first)) for first in nonsense(NAIVE, NOW + ONE_HOUR * 24, 5)],
     ("first", lambda: VIEWS.range(DAY, NOW, NOW)),
     ("first", lambda: VIEWS.range(DAY, NOW - timedelta(days=40))),

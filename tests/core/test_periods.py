@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 
 from redis_patterns import BucketedCounter, DelayedQueue, Jobs, Leaderboard, Uniques
 from redis_patterns_core.errors import ConfigurationError
-from redis_patterns_core.periods import DAY, HOUR, MINUTE, MONTH, WEEK, Calendar, Every, Period, moment, starts
+from redis_patterns_core.periods import (
+    DAY,
+    HOUR,
+    MINUTE,
+    MONTH,
+    WEEK,
+    Calendar,
+    Every,
+    Period,
+    moment,
+    moment_or_now,
+    starts,
+)
 
 BERLIN, BEIRUT, APIA, KOLKATA = map(ZoneInfo, ("Europe/Berlin", "Asia/Beirut", "Pacific/Apia", "Asia/Kolkata"))
 ZONED = [Calendar(unit, zone) for unit in ("day", "week", "month") for zone in (BERLIN, BEIRUT, APIA, KOLKATA)]
@@ -91,6 +103,46 @@ def test_steps_are_whole_seconds(step: object) -> None:
         Every(step)  # type: ignore[arg-type]
 
 
+ENDLESS = timedelta(days=2_920_001)
+
+
+@pytest.mark.parametrize(
+    ("use", "why"),
+    [
+        (lambda: Every(ENDLESS), "step must be at most 2920000 days"),
+        (lambda: Every(9e12), "step must be at most 2920000 days"),
+        (lambda: Every(timedelta.max), "step must be less than 2\\*\\*53 ms"),
+        (
+            lambda: Every(timedelta(days=2_920_000)).start(at(1969, 12, 31)),
+            "at must be in a step that began in the year",
+        ),
+        (lambda: Uniques("x", period=Every(1e11)).add("a", at=at(1969, 12, 31)), "at must be in a step that began"),
+        (
+            lambda: Leaderboard("x", period=Every(2e11), keep=1).at(at(9000, 1, 1)).here(),
+            "start must be that of a period",
+        ),
+        (
+            lambda: Every(60).following(datetime.max.replace(tzinfo=UTC)),
+            "start must be that of a period that ends before",
+        ),
+        (lambda: DAY.following(at(9999, 12, 31)), "start must be that of a period that ends before the year 10000"),
+        (lambda: WEEK.following(at(9999, 12, 27)), "start must be that of a period that ends before the year 10000"),
+        (lambda: MONTH.following(at(9999, 12, 1)), "start must be that of a period that ends before the year 10000"),
+    ],
+)
+def test_steps_and_periods_beyond_what_datetime_has(use: Callable[[], object], why: str) -> None:
+    """They are refused by name too, whether it is the step that is too long or the time that is too far away."""
+    with pytest.raises(ConfigurationError, match=why):
+        use()
+
+
+def test_the_longest_step() -> None:
+    """What is counted since 1970 in it has a start and an end."""
+    longest = Every(timedelta(days=2_920_000))
+    assert longest.start(at(9997, 12, 31)) == longest.following(at(1970, 1, 1)) == at(9964, 9, 9)
+    assert longest.start(at(2026, 1, 1)) == at(1970, 1, 1)
+
+
 def test_equal_steps_are_equal() -> None:
     """Whether they were given as a number or as a timedelta."""
     assert Every(60) == Every(60.0) == Every(timedelta(minutes=1)) != Every(61)
@@ -137,3 +189,12 @@ def test_a_moment_has_a_zone(value: object) -> None:
     """A time without a zone could mean any."""
     with pytest.raises(ConfigurationError, match="at must be a datetime with a time zone"):
         moment("at", value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("given", "name"), [(None, "clock"), (datetime(2026, 11, 28), "at")])  # noqa: DTZ001  that is the point
+def test_a_clock_is_refused_by_its_own_name(given: datetime | None, name: str) -> None:
+    """What a caller did not give is not what the message blames."""
+    assert moment_or_now(None, lambda: at(2026, 11, 28)) == at(2026, 11, 28)
+    assert moment_or_now(at(2026, 11, 28), lambda: at(2027, 1, 1)) == at(2026, 11, 28)
+    with pytest.raises(ConfigurationError, match=f"^{name} must be a datetime with a time zone"):
+        moment_or_now(given, lambda: datetime(2026, 11, 28))  # noqa: DTZ001  that is the point

@@ -231,6 +231,11 @@ def test_counters_are_values() -> None:
 
 
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001  that is the point
+BY_CLOCK: list[Callable[[Uniques], object]] = [
+    lambda counter: counter.add("x"),
+    lambda counter: counter.count(),
+    lambda counter: counter.count_range(NOW),
+]
 REFUSED: list[tuple[str, Callable[[], object]]] = [
     *[("name", lambda name=name, kind=kind: kind(name)) for name in nonsense("", None, 7) for kind in KINDS],
     *[("period", lambda period=period: Uniques("c", period=period)) for period in nonsense(None, "day", 60)],
@@ -241,7 +246,8 @@ REFUSED: list[tuple[str, Callable[[], object]]] = [
     ("members", PAGE.add),
     ("members", lambda: PAGE.add(*["x"] * 5001)),
     *[("at", lambda at=at: PAGE.add("x", at=at)) for at in nonsense(NAIVE, 5)],
-    ("at", lambda: PAGE.count(NAIVE)),
+    *[("at", lambda at=at: PAGE.count(at)) for at in nonsense(NAIVE, 5)],
+    *[("clock", lambda call=call: call(Uniques("c", clock=lambda: NAIVE))) for call in BY_CLOCK],
     ("keys", lambda: PAGE.count([])),
     ("keys", lambda: PAGE.count([NOW] * 1001)),
     ("keys", lambda: page(Uniques, keep=1e8).count_range(NOW - 900 * DAYS, across=[page(Uniques, "docs", keep=1e8)])),

@@ -54,6 +54,21 @@ def test_durations_that_are_nothing_are_refused(given: object) -> None:
         validate.milliseconds("ttl", given)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (0.0005, "at least 1 ms"),
+        (-1e300, "at least 1 ms"),
+        (1e300, r"less than 2\*\*53 ms"),
+        (timedelta.max, "less than"),
+    ],
+)
+def test_a_duration_is_too_short_or_too_long(given: float | timedelta, why: str) -> None:
+    """The message says which of them it is."""
+    with pytest.raises(ConfigurationError, match=f"ttl must be {why}"):
+        validate.milliseconds("ttl", given)
+
+
 def test_zero_is_a_duration_where_it_is_allowed() -> None:
     """A wait of nothing is a wait; a negative one is not."""
     assert validate.milliseconds("wait", 0, least=0) == 0
