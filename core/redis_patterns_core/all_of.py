@@ -17,7 +17,7 @@ from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.flow import Defer, Steps, flow
 from redis_patterns_core.plan import Command, Effect, Plan
 from redis_patterns_core.rate_limits import Limit, Limiter
-from redis_patterns_core.replies import Reply, integer
+from redis_patterns_core.replies import acknowledged
 
 __all__ = ["AllOf"]
 
@@ -101,7 +101,7 @@ class AllOf(Limiter):
             ConfigurationError: an id that is not allowed.
         """
         command = Command(("DEL", *self._keys(id)))
-        return Plan("all_of.reset", (command,), _nothing, Effect.IDEMPOTENT)
+        return Plan("all_of.reset", (command,), acknowledged, Effect.IDEMPOTENT)
 
     @flow
     def hit_each(self, *ids: str, cost: int | Sequence[int] = 1) -> Steps[Decision]:
@@ -164,7 +164,3 @@ class AllOf(Limiter):
 
     def __repr__(self) -> str:
         return f"AllOf({', '.join(map(repr, self.limits))})"
-
-
-def _nothing(answers: Sequence[Reply]) -> None:
-    integer(answers[0])

@@ -31,8 +31,6 @@ from redis_patterns_core import replies, validate
 from redis_patterns_core.cache_entries import (
     MISS,
     Miss,
-    done,
-    first,
     ids_of,
 )
 from redis_patterns_core.cache_loads import CacheLoads, Loader, Loading, ManyLoader, loaded_by, none_seen, quietly
@@ -148,7 +146,7 @@ class Cache(CacheLoads[T]):
         """
         ttl_ms = self._ms["ttl"] if ttl is None else validate.milliseconds("ttl", ttl)
         command = _TOUCH((self.key(key),), ttl_ms + self._ms["stale_for"])
-        return Plan("cache.touch", (command,), done, Effect.IDEMPOTENT)
+        return Plan("cache.touch", (command,), replies.first_is_one, Effect.IDEMPOTENT)
 
     # Storing
 
@@ -359,7 +357,7 @@ class Cache(CacheLoads[T]):
         begin = Plan(
             "cache.begin",
             (_BEGIN((name, self._wake_keys(key)), new_epoch(), self._ms["load_within"]),),
-            first,
+            replies.first,
             Effect.ONCE,
         )
         writing = ""
@@ -407,7 +405,7 @@ class Cache(CacheLoads[T]):
             commands = [_SOFTEN((name,), new_epoch(), self._ms["stale_for"]) for name in names]
         else:
             commands = [Command(("UNLINK", name)) for name in names]
-        return Plan("cache.invalidate", tuple(commands), _sum, Effect.IDEMPOTENT)
+        return Plan("cache.invalidate", tuple(commands), replies.sum_of, Effect.IDEMPOTENT)
 
     def invalidate_tags(self, *tags: str) -> Plan[None]:
         """Let all values with one of these tags be none from now on, in every cache of the namespace.
@@ -485,10 +483,6 @@ def _one_of(loader: Callable[[Sequence[str]], Any], key: str) -> Flow[Any]:
         return loaded.get(key, MISS)
 
     return Flow("cache.load_one", load)
-
-
-def _sum(answers: Sequence[Reply]) -> int:
-    return sum([replies.integer(answer) for answer in answers])
 
 
 def _nothing(_: Sequence[Reply]) -> None:

@@ -21,7 +21,7 @@ from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.value import value
 
-__all__ = ["MISS", "Acquired", "CacheEntries", "CacheEvent", "Miss", "Seen", "done", "first", "ids_of"]
+__all__ = ["MISS", "Acquired", "CacheEntries", "CacheEvent", "Miss", "Seen", "ids_of"]
 
 T = TypeVar("T")
 
@@ -176,7 +176,7 @@ class CacheEntries(Generic[T]):
         timed = bool(self._ms["stale_for"] or self.early)
         if len(keys) == 1 and not known and not timed:
             # The way of most, without more than it needs.
-            answer = yield from Plan("cache.get", (Command(("GET", self.key(keys[0]))),), first, Effect.READS)
+            answer = yield from Plan("cache.get", (Command(("GET", self.key(keys[0]))),), replies.first, Effect.READS)
             only = self._stored(answer)
             if only is None or not only.tags:
                 return {keys[0]: self._seen(only, {}, None, chance)}
@@ -265,7 +265,12 @@ class CacheEntries(Generic[T]):
         while alive:
             yield from Sleep(self._ms["lock_ttl"] / 3000)
             plans = [
-                Plan("cache.renew", (_RENEW((self.key(key),), epoch, self._ms["lock_ttl"]),), done, Effect.IDEMPOTENT)
+                Plan(
+                    "cache.renew",
+                    (_RENEW((self.key(key),), epoch, self._ms["lock_ttl"]),),
+                    replies.first_is_one,
+                    Effect.IDEMPOTENT,
+                )
                 for key, epoch in alive
             ]
             try:
@@ -276,15 +281,15 @@ class CacheEntries(Generic[T]):
 
     def _finish(self, name: str, writing: str, packed: bytes, lifetime_ms: int) -> Plan[bool]:
         command = _FINISH((name,), writing, packed, lifetime_ms)
-        return Plan("cache.finish", (command,), done, Effect.ONCE)
+        return Plan("cache.finish", (command,), replies.first_is_one, Effect.ONCE)
 
     def _fill(self, key: str, epoch: str, packed: bytes, lifetime_ms: int) -> Plan[bool]:
         command = _FILL((self.key(key), self._wake_keys(key)), epoch, packed, lifetime_ms)
-        return Plan("cache.fill", (command,), done, Effect.IDEMPOTENT)
+        return Plan("cache.fill", (command,), replies.first_is_one, Effect.IDEMPOTENT)
 
     def _abandon(self, key: str, epoch: str) -> Plan[bool]:
         command = _ABANDON((self.key(key), self._wake_keys(key)), epoch, self._ms["retry_after"])
-        return Plan("cache.abandon", (command,), done, Effect.IDEMPOTENT)
+        return Plan("cache.abandon", (command,), replies.first_is_one, Effect.IDEMPOTENT)
 
     def _packed(self, payload: bytes, cost: float, tags: Mapping[str, str]) -> bytes:
         return Stored(new_epoch(), cost, codec_name(self.codec), tags, payload).pack()
@@ -306,13 +311,3 @@ class CacheEntries(Generic[T]):
 def ids_of(tag_keys: Sequence[str]) -> Callable[[Sequence[Reply]], Mapping[str, str]]:
     """Give what reads the ids of tags, one from each answer."""
     return lambda answers: {tag: replies.text(answer) for tag, answer in zip(tag_keys, answers, strict=True)}
-
-
-def first(answers: Sequence[Reply]) -> Reply:
-    """Give the only answer."""
-    return answers[0]
-
-
-def done(answers: Sequence[Reply]) -> bool:
-    """Read an answer that is 1 or 0."""
-    return replies.integer(answers[0]) == 1

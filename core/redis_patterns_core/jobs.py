@@ -423,12 +423,12 @@ class Jobs(Generic[T]):
             raise ConfigurationError("result_ttl must be set for results to be kept")
         seconds = validate.milliseconds("wait", wait, least=0) / 1000
         key = self._result_key(_id(id))
-        found = yield from Plan("jobs.result", (Command(("LINDEX", key, 0)),), _first, Effect.READS)
+        found = yield from Plan("jobs.result", (Command(("LINDEX", key, 0)),), replies.first, Effect.READS)
         if found is None and seconds:
             # Onto itself, so that all who wait find it.
             pause = _pause(seconds)
             command = Command(("BLMOVE", key, key, "LEFT", "LEFT", pause))
-            found = yield from Plan("jobs.result", (command,), _first, Effect.IDEMPOTENT, pause)
+            found = yield from Plan("jobs.result", (command,), replies.first, Effect.IDEMPOTENT, pause)
         if not isinstance(found, bytes):
             raise LookupError("the job has no result yet, or its result is not kept any more")  # noqa: TRY004  not a type
         if found[:1] == b"-":
@@ -483,7 +483,7 @@ class Jobs(Generic[T]):
         keys = self._keys("ready", "delayed", "leased", "dead", "job", "unique", "meta", "wake")
         command = _REDRIVE(keys, self.max_length or 0, most, *[_id(id) for id in ids])
         effect = Effect.IDEMPOTENT if ids else Effect.ONCE
-        return Plan("jobs.redrive", (command,), _integer, effect)
+        return Plan("jobs.redrive", (command,), replies.first_integer, effect)
 
     def cancel(self, id: str) -> Plan[Literal["cancelled", "told", "unknown"]]:
         """Take a job back.
@@ -520,7 +520,7 @@ class Jobs(Generic[T]):
         """
         kind, milliseconds = due(delay, at)
         command = _RESCHEDULE(self._keys("ready", "delayed", "meta", "wake"), _id(id), kind, milliseconds)
-        return Plan("jobs.reschedule", (command,), lambda answers: _integer(answers) == 1, Effect.IDEMPOTENT)
+        return Plan("jobs.reschedule", (command,), replies.first_is_one, Effect.IDEMPOTENT)
 
     def pause(self) -> Plan[bool]:
         """Let no job be taken until `resume`; those that are worked on go on. Tells whether it was otherwise before."""
@@ -543,7 +543,7 @@ class Jobs(Generic[T]):
         if state not in {"ready", "delayed", "dead"}:
             raise ConfigurationError(f"state must be ready, delayed or dead, not {state!r}")
         keys = self._keys(state, "data", "job", "unique", "errors", "meta")
-        plan = Plan("jobs.purge", (_PURGE(keys, _MOST_AT_ONCE),), _integer, Effect.ONCE)
+        plan = Plan("jobs.purge", (_PURGE(keys, _MOST_AT_ONCE),), replies.first_integer, Effect.ONCE)
         total = 0
         while True:
             count = yield from plan
@@ -618,7 +618,7 @@ class Jobs(Generic[T]):
     def _paused(self, paused: int) -> Plan[bool]:
         command = _PAUSE(self._keys("meta", "wake"), paused)
         name = "jobs.pause" if paused else "jobs.resume"
-        return Plan(name, (command,), lambda answers: _integer(answers) == 1, Effect.IDEMPOTENT)
+        return Plan(name, (command,), replies.first_is_one, Effect.IDEMPOTENT)
 
     def _known(self, skip: int, count: int, ids: Sequence[str]) -> Plan[list[KnownJob[T]]]:
         keys = self._keys("ready", "delayed", "leased", "dead", "done", "job", "data", "errors", "progress")
@@ -639,11 +639,3 @@ def _id(id: str) -> str:
 def _pause(seconds: float) -> float:
     # What Redis takes for 0 would be for ever.
     return max(0.002, round(seconds, 3))
-
-
-def _first(answers: Sequence[Reply]) -> Reply:
-    return answers[0]
-
-
-def _integer(answers: Sequence[Reply]) -> int:
-    return replies.integer(answers[0])

@@ -150,7 +150,7 @@ class Leaderboard(Board):
             ConfigurationError: a member that is not allowed.
         """
         command = self._writing("remove", (validate.text("member", member), ""))
-        return Plan("leaderboard.remove", (command,), lambda answers: replies.integer(answers[0]) == 1)
+        return Plan("leaderboard.remove", (command,), replies.first_is_one)
 
     def remove_many(self, members: Iterable[str]) -> Plan[int]:
         """Take up to 1000 members off the board, in one script; else as `remove`.
@@ -160,7 +160,7 @@ class Leaderboard(Board):
         """
         gone = members_of(members)
         command = self._writing("remove", [word for member in gone for word in (member, "")])
-        return Plan("leaderboard.remove_many", (command,), lambda answers: replies.integer(answers[0]))
+        return Plan("leaderboard.remove_many", (command,), replies.first_integer)
 
     def merge(
         self,

@@ -9,7 +9,7 @@ Source: https://redis.io/docs/latest/develop/data-types/hashes/
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Generic, TypeVar
 
@@ -74,7 +74,7 @@ class MemberData(Generic[T]):
         """
         words = [word for member in members_of(data) for word in (member, self.codec.encode(data[member]))]
         command = _DESCRIBE(self.board.here().keys[::4], *words)
-        return Plan("leaderboard.put_data", (command,), _integer, Effect.IDEMPOTENT)
+        return Plan("leaderboard.put_data", (command,), replies.first_integer, Effect.IDEMPOTENT)
 
     def get(self, member: str) -> Plan[T | None]:
         """Read a member's data; ``None`` where there is none. One round trip.
@@ -121,7 +121,3 @@ class MemberData(Generic[T]):
             return self.codec.decode(reply)
         except DecodeError:
             return None
-
-
-def _integer(answers: Sequence[Reply]) -> int:
-    return replies.integer(answers[0])

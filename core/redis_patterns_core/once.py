@@ -334,7 +334,7 @@ class Once(Generic[T]):
         Raises:
             ConfigurationError: an id or a token that is not allowed.
         """
-        return Plan("once.abandon", self._call(_FORGET, id, _checked(token)), _done, Effect.IDEMPOTENT)
+        return Plan("once.abandon", self._call(_FORGET, id, _checked(token)), replies.first_is_one, Effect.IDEMPOTENT)
 
     # What there is
 
@@ -377,16 +377,7 @@ class Once(Generic[T]):
         Raises:
             ConfigurationError: an id that is not allowed.
         """
-        return Plan(
-            "once.forget",
-            self._call(
-                _FORGET,
-                id,
-                "",
-            ),
-            _done,
-            Effect.ONCE,
-        )
+        return Plan("once.forget", self._call(_FORGET, id, ""), replies.first_is_one, Effect.ONCE)
 
     # How it is done
 
@@ -401,7 +392,12 @@ class Once(Generic[T]):
         return Plan("once.claim", command, parse, Effect.IDEMPOTENT)
 
     def _renewal(self, id: str, token: str, lease_ms: int) -> Plan[bool]:
-        return Plan("once.renew", self._call(_RENEW, id, token, lease_ms, self._keep_ms), _done, Effect.IDEMPOTENT)
+        return Plan(
+            "once.renew",
+            self._call(_RENEW, id, token, lease_ms, self._keep_ms),
+            replies.first_is_one,
+            Effect.IDEMPOTENT,
+        )
 
     def _completion(self, id: str, token: str, payload: bytes) -> Plan[Claim[T]]:
         def parse(answers: Sequence[Reply]) -> Claim[T]:
@@ -445,10 +441,6 @@ def _hash(fingerprint: str | bytes | None) -> str:
         raise ConfigurationError("fingerprint must be text or bytes")
     data = fingerprint.encode("utf-8", "surrogatepass") if isinstance(fingerprint, str) else fingerprint
     return hashlib.sha256(data).hexdigest()[:32]
-
-
-def _done(answers: Sequence[Reply]) -> bool:
-    return replies.integer(answers[0]) == 1
 
 
 def _kept(answers: Sequence[Reply]) -> bool:

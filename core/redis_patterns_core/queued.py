@@ -114,7 +114,7 @@ class Queued(InOneStep):
 
 def count(keys: QueueKeys, name: str) -> Plan[int]:
     """Give the plan that counts the leases that are held."""
-    return Plan(name, (_COUNT((keys.held,)),), lambda answers: replies.integer(answers[0]), Effect.READS)
+    return Plan(name, (_COUNT((keys.held,)),), replies.first_integer, Effect.READS)
 
 
 def _occupancy(answers: Sequence[Reply]) -> Occupancy:

@@ -27,7 +27,7 @@ from redis_patterns_core.errors import ConfigurationError, RateLimited
 from redis_patterns_core.flow import Defer, Flow, Now, Sleep, Steps, flow, perform
 from redis_patterns_core.keys import Keys, slot
 from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script
-from redis_patterns_core.replies import Reply, integer
+from redis_patterns_core.replies import Reply, acknowledged, integer
 from redis_patterns_core.validate import Duration
 
 __all__ = ["Limit", "Limiter", "Windowed", "ask", "keys_of", "parsed", "refund"]
@@ -170,7 +170,7 @@ class Limit(Limiter):
         Raises:
             ConfigurationError: an id that is not allowed.
         """
-        return Plan(f"{self.word}.reset", (Command(("DEL", self.key(id))),), _nothing, Effect.IDEMPOTENT)
+        return Plan(f"{self.word}.reset", (Command(("DEL", self.key(id))),), acknowledged, Effect.IDEMPOTENT)
 
     def key(self, id: str) -> str:
         """Give the key of the state of `id`.
@@ -316,7 +316,3 @@ def keys_of(algorithm: str, name: str, namespace: str) -> Keys:
     if algorithm:
         return Keys("ratelimit", part=f"{algorithm}:{name}", namespace=namespace)
     return Keys("bucket", part=name, namespace=namespace)
-
-
-def _nothing(answers: Sequence[Reply]) -> None:
-    integer(answers[0])

@@ -17,7 +17,23 @@ from typing import TypeAlias, cast
 
 from redis_patterns_core.errors import DecodeError
 
-__all__ = ["ErrorReply", "Reply", "array", "integer", "integers", "members", "number", "pairs", "text", "whole"]
+__all__ = [
+    "ErrorReply",
+    "Reply",
+    "acknowledged",
+    "array",
+    "first",
+    "first_integer",
+    "first_is_one",
+    "integer",
+    "integers",
+    "members",
+    "number",
+    "pairs",
+    "sum_of",
+    "text",
+    "whole",
+]
 
 Reply: TypeAlias = object
 
@@ -161,6 +177,50 @@ def pairs(reply: Reply) -> Sequence[tuple[Reply, Reply]]:
     if len(items) % 2:
         raise _unexpected("pairs", reply)
     return list(zip(items[::2], items[1::2], strict=True))
+
+
+# What many plans make of their replies
+
+
+def first(answers: Sequence[Reply]) -> Reply:
+    """Give the first reply, mostly the only one, as it is."""
+    return answers[0]
+
+
+def first_integer(answers: Sequence[Reply]) -> int:
+    """Read the first reply as an integer.
+
+    Raises:
+        DecodeError: the reply is something else.
+    """
+    return integer(answers[0])
+
+
+def first_is_one(answers: Sequence[Reply]) -> bool:
+    """Read the first reply as an integer, which is 1 where something was done.
+
+    Raises:
+        DecodeError: the reply is something else.
+    """
+    return integer(answers[0]) == 1
+
+
+def acknowledged(answers: Sequence[Reply]) -> None:
+    """Read the first reply as an integer that is of no interest.
+
+    Raises:
+        DecodeError: the reply is something else.
+    """
+    integer(answers[0])
+
+
+def sum_of(answers: Sequence[Reply]) -> int:
+    """Sum up the integers that all commands gave.
+
+    Raises:
+        DecodeError: a reply is something else.
+    """
+    return sum([integer(answer) for answer in answers])
 
 
 def _unexpected(expected: str, reply: Reply) -> DecodeError:

@@ -39,7 +39,7 @@ def unlink_matching(pattern: str) -> Steps[int]:
         nonlocal count
         # One by one, as they are in different slots.
         commands = tuple([Command(("UNLINK", key)) for key in found])
-        count += yield from Plan("unlink", commands, _sum, Effect.IDEMPOTENT)
+        count += yield from Plan("unlink", commands, replies.sum_of, Effect.IDEMPOTENT)
         return True
 
     yield from scan(pattern, remove)
@@ -87,7 +87,3 @@ def _page(answers: Sequence[Reply]) -> tuple[bytes, list[bytes]]:
     cursor, keys = replies.array(answers[0], 2)
     following = cursor if isinstance(cursor, bytes) else replies.text(cursor).encode()
     return following, [key for key in replies.array(keys) if isinstance(key, bytes)]
-
-
-def _sum(answers: Sequence[Reply]) -> int:
-    return sum([replies.integer(answer) for answer in answers])

@@ -394,7 +394,7 @@ class Sessions:
             ConfigurationError: an empty user.
         """
         command = _INDEX((self._key(place_of(_named(user)), "index"),), 0)
-        return Plan("session.count", (command,), lambda answers: replies.integer(answers[0]), Effect.IDEMPOTENT)
+        return Plan("session.count", (command,), replies.first_integer, Effect.IDEMPOTENT)
 
     @flow
     def devices(self, user: str) -> Steps[list[Device]]:

@@ -232,7 +232,7 @@ class Uniques(UniqueCounter):
 
     def _count(self, keys: Sequence[Sequence[str]]) -> Plan[int]:
         if len(keys) == 1:  # all in one slot
-            return Plan("uniques.count", (Command(("PFCOUNT", *keys[0])),), _integer, Effect.READS)
+            return Plan("uniques.count", (Command(("PFCOUNT", *keys[0])),), replies.first_integer, Effect.READS)
         # In several no node could unite them: they are united here, from what each has, in which there is no member.
         return _registers("count", keys).map(hyperloglog.estimate)
 
@@ -284,7 +284,7 @@ class ExactUniques(UniqueCounter):
 
     def _count(self, keys: Sequence[Sequence[str]]) -> Plan[int]:
         if len(keys) == 1 and len(keys[0]) == 1:
-            return Plan("exactuniques.count", (Command(("SCARD", *keys[0])),), _integer, Effect.READS)
+            return Plan("exactuniques.count", (Command(("SCARD", *keys[0])),), replies.first_integer, Effect.READS)
         return _members("count", keys).map(len)
 
     def _merge(self, keys: Sequence[Sequence[str]], at: datetime) -> Steps[None]:
@@ -315,7 +315,3 @@ def _stored(reply: Reply) -> bytes:
     if isinstance(reply, bytes):
         return reply
     raise DecodeError(f"expected bytes from Redis, got {type(reply).__name__}")
-
-
-def _integer(answers: Sequence[Reply]) -> int:
-    return replies.integer(answers[0])

@@ -151,7 +151,7 @@ class WriteBehind(Generic[T]):
         keys = [*[self._key(part, kind) for kind in ("dirty", "due", "saving", "last")], name]
         operation = "d" if isinstance(value, Miss) else "s"
         command = _PUT(keys, key, operation, payload, ms["delay"], ms["most_delay"], ms["ttl"], self.most)
-        plan = Plan("behind.put", (command,), _integer, Effect.ONCE)
+        plan = Plan("behind.put", (command,), replies.first_integer, Effect.ONCE)
         ends_at, pause = (yield from Now()) + seconds, _FULL_PAUSE
         while True:
             sequence = yield from plan
@@ -201,7 +201,7 @@ class WriteBehind(Generic[T]):
         loaded: T | Miss = yield from loaded_by(loader)
         if not isinstance(loaded, Miss):
             fill = _FILL((self._key(part, "dirty"), name), key, self.codec.encode(loaded), self._ms["ttl"])
-            stored = yield from Plan("behind.fill", (fill,), _integer, Effect.IDEMPOTENT)
+            stored = yield from Plan("behind.fill", (fill,), replies.first_integer, Effect.IDEMPOTENT)
             if not stored:
                 # Somebody has written or loaded it meanwhile.
                 newer: T | Miss = yield from self.get(key)
@@ -211,7 +211,7 @@ class WriteBehind(Generic[T]):
     def pending(self) -> Plan[int]:
         """Tell how many keys wait to be saved. One round trip."""
         commands = [Command(("HLEN", self._key(part, "dirty"))) for part in range(self.partitions)]
-        return Plan("behind.pending", tuple(commands), _sum, Effect.READS)
+        return Plan("behind.pending", tuple(commands), replies.sum_of, Effect.READS)
 
     def dead_letters(self) -> Plan[list[Write[T]]]:
         """Give the writes that could not be saved. One round trip; nothing is removed.
@@ -235,7 +235,7 @@ class WriteBehind(Generic[T]):
         """
         part, _ = self._place(key)
         command = Command(("HDEL", self._key(part, "dead"), key))
-        return Plan("behind.forget_dead", (command,), lambda answers: _integer(answers) == 1, Effect.IDEMPOTENT)
+        return Plan("behind.forget_dead", (command,), replies.first_is_one, Effect.IDEMPOTENT)
 
     # Saving
 
@@ -300,7 +300,7 @@ class WriteBehind(Generic[T]):
     @flow
     def _keep(self, part: int, token: str, names: Sequence[str]) -> Steps[None]:
         command = _RENEW((self._key(part, "due"), self._key(part, "saving")), token, self._ms["lease"], *names)
-        plan = Plan("behind.renew", (command,), _integer, Effect.IDEMPOTENT)
+        plan = Plan("behind.renew", (command,), replies.first_integer, Effect.IDEMPOTENT)
         while True:
             yield from Sleep(self._ms["lease"] / 3000)
             try:
@@ -367,11 +367,3 @@ def _parts(record: Reply) -> tuple[int, bytes, bytes]:
 
 def _sequence(record: Reply) -> int:
     return _parts(record)[0]
-
-
-def _integer(answers: Sequence[Reply]) -> int:
-    return replies.integer(answers[0])
-
-
-def _sum(answers: Sequence[Reply]) -> int:
-    return sum([replies.integer(answer) for answer in answers])

@@ -114,3 +114,32 @@ def test_what_a_decode_error_says(reply: object, said: str) -> None:
     with pytest.raises(DecodeError) as refusal:
         replies.array(reply)
     assert str(refusal.value) == said
+
+
+@pytest.mark.parametrize(
+    ("read", "answers", "gives"),
+    [
+        (replies.first, [b"x", 2], b"x"),
+        (replies.first_integer, [3, b"x"], 3),
+        (replies.first_is_one, [1], True),
+        (replies.first_is_one, [0], False),
+        (replies.first_is_one, [-1], False),
+        (replies.first_is_one, [2], False),
+        (replies.acknowledged, [2], None),
+        (replies.sum_of, [1, 2, 4], 7),
+        (replies.sum_of, [], 0),
+    ],
+)
+def test_what_plans_make_of_their_replies(
+    read: Callable[[list[object]], object], answers: list[object], gives: object
+) -> None:
+    """Of the first one, or of all together."""
+    assert read(answers) == gives
+
+
+@pytest.mark.parametrize("read", [replies.first_integer, replies.first_is_one, replies.acknowledged, replies.sum_of])
+@pytest.mark.parametrize("reply", [b"1", 1.0, None, [1]])
+def test_what_is_no_integer(read: Callable[[list[object]], object], reply: object) -> None:
+    """Is refused by each of them."""
+    with pytest.raises(DecodeError, match="expected an integer"):
+        read([reply])
