@@ -42,23 +42,44 @@ _MOST_KEYS = 1000
 _MONTH = 30 * 86400
 
 
+@dataclass(frozen=True, slots=True)
 class UniqueCounter(ABC):
-    """What `Uniques` and `ExactUniques` have in common."""
+    """What `Uniques` and `ExactUniques` have in common.
 
-    __slots__ = ()
+    Parameters:
+        name: of whom, or of what, such as a page.
+        period: what is counted by.
+        keep: how long a period is kept after its end, in seconds or as a timedelta.
+        ahead: how far ahead of the server's clock a time may be, in seconds or as a timedelta.
+        clock: gives the time of members that come without one.
+        namespace: a prefix of its keys.
+
+    Raises:
+        ConfigurationError: an empty name, or a period or a duration that is not allowed.
+    """
+
     _end: ClassVar[str] = ""
     """What their keys end with."""
 
-    # The fields of each, and what its __post_init__ makes of them.
     name: str
-    period: Period
-    keep: Duration
-    ahead: Duration
-    clock: Callable[[], datetime]
-    namespace: str
-    _key: str
-    _keep_ms: int
-    _ahead_ms: int
+    _: KW_ONLY
+    period: Period = DAY
+    keep: Duration = _MONTH
+    ahead: Duration = retention.AHEAD
+    clock: Callable[[], datetime] = field(default=utc_now, repr=False, compare=False)
+    namespace: str = ""
+    _key: str = field(init=False, repr=False, compare=False)
+    _keep_ms: int = field(init=False, repr=False, compare=False)
+    _ahead_ms: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        validate.text("name", self.name)
+        validate.namespace(self.namespace)
+        if not isinstance(self.period, (Every, Calendar)):
+            raise ConfigurationError(f"period must be one, such as DAY, not {self.period!r}")
+        object.__setattr__(self, "_key", key("unique", self.name, namespace=self.namespace))
+        object.__setattr__(self, "_keep_ms", validate.milliseconds("keep", self.keep))
+        object.__setattr__(self, "_ahead_ms", validate.milliseconds("ahead", self.ahead, least=0))
 
     def add(self, *members: str, at: datetime | None = None) -> Plan[None]:
         """Note that members were there.
@@ -162,15 +183,6 @@ class UniqueCounter(ABC):
     def _merge(self, keys: Sequence[Sequence[str]], at: datetime) -> Steps[None]:
         """Add what is in all keys; those of one list are in one slot."""
 
-    def _make(self) -> None:
-        validate.text("name", self.name)
-        validate.namespace(self.namespace)
-        if not isinstance(self.period, (Every, Calendar)):
-            raise ConfigurationError(f"period must be one, such as DAY, not {self.period!r}")
-        object.__setattr__(self, "_key", key("unique", self.name, namespace=self.namespace))
-        object.__setattr__(self, "_keep_ms", validate.milliseconds("keep", self.keep))
-        object.__setattr__(self, "_ahead_ms", validate.milliseconds("ahead", self.ahead, least=0))
-
     def _with(self, others: Iterable[Self]) -> list[Self]:
         counters = [self, *others]
         for counter in counters:
@@ -212,20 +224,6 @@ class Uniques(UniqueCounter):
     STANDARD_ERROR: ClassVar[float] = hyperloglog.STANDARD_ERROR
     """By how much of itself a number is off: two in three are nearer, 997 in 1000 within three times as much."""
 
-    name: str
-    _: KW_ONLY
-    period: Period = DAY
-    keep: Duration = _MONTH
-    ahead: Duration = retention.AHEAD
-    clock: Callable[[], datetime] = field(default=utc_now, repr=False, compare=False)
-    namespace: str = ""
-    _key: str = field(init=False, repr=False, compare=False)
-    _keep_ms: int = field(init=False, repr=False, compare=False)
-    _ahead_ms: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        self._make()
-
     def _add(self, members: Sequence[str], at: datetime) -> Plan[None]:
         command = _ADD((self.key(at),), *self._times(at), *members)
         return Plan("uniques.add", (command,), lambda answers: retention.check(answers, at), Effect.IDEMPOTENT)
@@ -259,21 +257,12 @@ class ExactUniques(UniqueCounter):
 
     _end = ":exact"
 
-    name: str
     _: KW_ONLY
     most: int = 10_000
-    period: Period = DAY
-    keep: Duration = _MONTH
-    ahead: Duration = retention.AHEAD
-    clock: Callable[[], datetime] = field(default=utc_now, repr=False, compare=False)
-    namespace: str = ""
-    _key: str = field(init=False, repr=False, compare=False)
-    _keep_ms: int = field(init=False, repr=False, compare=False)
-    _ahead_ms: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        UniqueCounter.__post_init__(self)  # not by super(), as a dataclass with slots is another class than this one
         validate.integer("most", self.most, least=1, most=1_000_000)
-        self._make()
 
     def _add(self, members: Sequence[str | bytes], at: datetime) -> Plan[None]:
         command = _ADD_EXACT((self.key(at),), *self._times(at), self.most, *members)
