@@ -370,14 +370,22 @@ def plain(verb: str, words: tuple[Argument, ...], read: Callable[[Reply], T], ef
 
 
 def one_of(argument: str, value: C, allowed: Sequence[C]) -> C:
-    """Check a word."""
+    """Check a word.
+
+    Raises:
+        ConfigurationError: it is not one of those that are allowed.
+    """
     if value not in allowed:
         raise ConfigurationError(f"{argument} must be one of {', '.join(map(str, allowed))}, not {value!r}")
     return value
 
 
 def checked_score(argument: str, value: float) -> float:
-    """Check a score."""
+    """Check a score.
+
+    Raises:
+        ConfigurationError: it is no number, or a whole one that is not exact as a double.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
         raise ConfigurationError(f"{argument} must be a number and not NaN, not {value!r}")
     if isinstance(value, int) and abs(value) > validate.EXACT_LIMIT:

@@ -80,7 +80,7 @@ class Series:
         """Leave out the buckets that were not over at a moment, in which more can be counted.
 
         Raises:
-            ConfigurationError: a time without a time zone.
+            ConfigurationError: a time that is not allowed.
         """
         over = [start for start in self.starts if self.period.following(start) <= moment("at", at)]
         return Series(self.period, tuple(over), self.counts[: len(over)])
@@ -93,7 +93,7 @@ class Series:
                 open, the time at which it was read.
 
         Raises:
-            ConfigurationError: a time without a time zone, or not after the start of the first bucket.
+            ConfigurationError: a time that is not allowed, or is not after the start of the first bucket.
         """
         if not self.starts:
             return 0.0
@@ -137,7 +137,7 @@ class BucketedCounter:
         remember: how long ids of events are remembered, in seconds or as a timedelta.
         shards: into how many slots of a cluster the counts go, 1 to 1000, where one node cannot take them all; see
             `ShardedCounter`.
-        clock: gives the time of events that say none.
+        clock: gives the time of events that say none, with a time zone.
         chance: gives random numbers from 0 to 1, by which a shard is chosen.
         namespace: a prefix of its keys.
 
@@ -273,7 +273,7 @@ class BucketedCounter:
         """Give the hashes that have the bucket of a moment, one for each shard.
 
         Raises:
-            ConfigurationError: a period that this counter does not have, or a time without a time zone.
+            ConfigurationError: a period that this counter does not have, or a time that is not allowed.
         """
         self._check(period)
         chunk = _chunk(period, period.start(at))

@@ -226,7 +226,7 @@ def loaded_by(loader: Any, *args: Any) -> Steps[Any]:
     loaded: Any = loader
     if not isinstance(loader, Flow):
         loaded = yield from Call(loader, *args)
-    if isinstance(loaded, Flow):
+    if isinstance(loaded, Flow):  # which does not say of what, as pyright sees
         loaded = yield from loaded  # pyright: ignore[reportUnknownVariableType]
     return loaded  # pyright: ignore[reportUnknownVariableType]
 

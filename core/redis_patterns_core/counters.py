@@ -207,7 +207,11 @@ def shard_of(event: str | None, count: int, chance: Callable[[], float]) -> int:
 
 
 def amount(by: int) -> int:
-    """Check by how much is counted."""
+    """Check by how much is counted.
+
+    Raises:
+        ConfigurationError: it is no whole number of 64 bits.
+    """
     return validate.integer("by", by, least=-INT64, most=INT64 - 1)
 
 

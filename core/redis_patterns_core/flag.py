@@ -30,7 +30,7 @@ FlagType: TypeAlias = Literal["bool", "string", "int", "float", "object"]
 Serve: TypeAlias = str | Mapping[str, float]
 """The name of a variant, or weights by names of variants."""
 
-TYPES: Mapping[str, frozenset[type]] = {
+TYPES: Mapping[FlagType, frozenset[type]] = {
     "bool": frozenset({bool}),
     "string": frozenset({str}),
     "int": frozenset({int}),
@@ -38,6 +38,9 @@ TYPES: Mapping[str, frozenset[type]] = {
     "object": frozenset({dict, list}),
 }
 """The types of Python that the values of a flag have, and no others: true is no number, and 1 is not 1.0."""
+
+_FROZEN_TYPES: Mapping[FlagType, frozenset[type]] = {**TYPES, "object": frozenset({MappingProxyType, tuple})}
+"""The same, of values that nobody can change."""
 
 _MOST_VARIANTS = 100
 _MOST_RULES = 100
@@ -168,7 +171,11 @@ class Flag:
 
 
 def thousandths(argument: str, percentage: float) -> int:
-    """Check a percentage, and give it in thousandths: 0 to 100000."""
+    """Check a percentage, and give it in thousandths: 0 to 100000.
+
+    Raises:
+        ConfigurationError: it is none, or has more than three digits behind the point.
+    """
     if isinstance(percentage, bool) or not isinstance(percentage, (int, float)) or not 0 <= percentage <= 100:
         raise ConfigurationError(f"{argument} must be a number from 0 to 100, not {percentage!r}")
     return _exact(argument, percentage)
@@ -212,15 +219,9 @@ def _variants(variants: Mapping[str, FlagValue]) -> tuple[FlagType, Mapping[str,
     kinds: set[type] = {type(value) for value in frozen.values()}
     if kinds == {int, float}:  # JSON of other writers has 1 for 1.0
         return "float", MappingProxyType({name: float(value) for name, value in frozen.items()})
-    for kind, types in (
-        ("bool", {bool}),
-        ("string", {str}),
-        ("int", {int}),
-        ("float", {float}),
-        ("object", {MappingProxyType, tuple}),
-    ):
+    for kind, types in _FROZEN_TYPES.items():
         if kinds <= types:
-            return cast("FlagType", kind), MappingProxyType(frozen)
+            return kind, MappingProxyType(frozen)
     shown = ", ".join(sorted(kind.__name__ for kind in kinds))
     raise ConfigurationError(f"variants must all be of one type, and JSON must have it, not {shown}")
 

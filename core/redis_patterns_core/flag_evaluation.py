@@ -10,10 +10,10 @@ Source: https://openfeature.dev/specification/types
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast, overload
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, overload
 
 from redis_patterns_core.flag import TYPES, Flag, FlagRule, Serve, thawed, thousandths
 from redis_patterns_core.flag_buckets import POINTS, bounds, digest, seed
@@ -244,8 +244,7 @@ def _decision(flag: Flag, made: Mapping[str, _Compiled]) -> _Decide:
         return lambda _key, _attributes: disabled
     steps: list[_Step] = []
     if flag.requires:
-        required = cast("Mapping[str, frozenset[str]]", flag.requires)
-        needed = [(made.get(name), variants) for name, variants in required.items()]
+        needed = [(made.get(name), frozenset(variants)) for name, variants in flag.requires.items()]
         steps.append(_prerequisites(needed, _outcome(flag, flag.default, "DEFAULT", "prerequisite")))
     if flag.blocklist:
         steps.append(_listed(flag.blocklist, _chosen(flag, flag.default, "TARGETING_MATCH", "blocklist")))
@@ -278,8 +277,8 @@ def _prerequisites(needed: Sequence[tuple[_Compiled | None, frozenset[str]]], ot
     return step
 
 
-def _listed(users: object, choose: _Choose) -> _Step:
-    listed = cast("frozenset[str]", users)
+def _listed(users: Collection[str], choose: _Choose) -> _Step:
+    listed = frozenset(users)
     return lambda key, _attributes: choose(key) if key in listed else None
 
 

@@ -7,7 +7,7 @@ The form is exact: a field that is not known here, a value that a flag does not 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from redis_patterns_core.codec import Json, Text
@@ -88,7 +88,6 @@ def imported(text: str) -> list[Flag]:
 
 
 def _plain(flag: Flag) -> dict[str, Any]:
-    requires = cast("Mapping[str, frozenset[str]]", flag.requires)
     return {
         "name": flag.name,
         "type": flag.type,
@@ -107,7 +106,7 @@ def _plain(flag: Flag) -> dict[str, Any]:
             }
             for rule in flag.rules
         ],
-        "requires": {name: sorted(variants) for name, variants in requires.items()},
+        "requires": {name: sorted(variants) for name, variants in flag.requires.items()},
         "metadata": dict(flag.metadata),
         "salt": flag.salt,
     }

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from redis_patterns_core import replies
 from redis_patterns_core.errors import DecodeError
@@ -105,12 +104,12 @@ def change(entry: Reply) -> FlagChange:
         DecodeError: something else.
     """
     id, fields = replies.array(entry, 2)
-    held: Mapping[Any, Any] = dict(replies.pairs(fields))
-    payload = held.get(b"flag", b"")
+    held = dict(replies.pairs(fields))
+    payload = held.get(b"flag")
     version = number(held.get(b"version"))
     revision = int(replies.number(replies.text(id).partition("-")[0].encode()))
     flag = None
-    if payload:
+    if isinstance(payload, bytes) and payload:
         try:
             flag = decoded(payload, version)
         except DecodeError:

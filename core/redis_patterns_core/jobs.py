@@ -190,6 +190,10 @@ class Jobs(Generic[T]):
             payloads: what is to be done.
             ids, unique: one for each, or none.
             delay, at, priority: for all of them.
+
+        Raises:
+            ConfigurationError, EncodeError, QueueFull: as for `enqueue`; also no payload, too many, or not as many
+                ids or unique keys as payloads.
         """
         encoded = [self._encoded(payload) for payload in payloads]
         if not 1 <= len(encoded) <= _MOST_AT_ONCE:
@@ -523,11 +527,19 @@ class Jobs(Generic[T]):
         return Plan("jobs.reschedule", (command,), replies.first_is_one, Effect.IDEMPOTENT)
 
     def pause(self) -> Plan[bool]:
-        """Let no job be taken until `resume`; those that are worked on go on. Tells whether it was otherwise before."""
+        """Let no job be taken until `resume`; those that are worked on go on.
+
+        Returns:
+            A plan of one round trip that tells whether it was otherwise before; idempotent.
+        """
         return self._paused(1)
 
     def resume(self) -> Plan[bool]:
-        """Let jobs be taken again. Tells whether that was otherwise before."""
+        """Let jobs be taken again.
+
+        Returns:
+            A plan of one round trip that tells whether it was otherwise before; idempotent.
+        """
         return self._paused(0)
 
     @flow

@@ -239,7 +239,11 @@ class Limit(Limiter):
 
 
 def ask(verb: str, limits: Sequence[Limit], keys: Sequence[str], costs: Sequence[int], name: str) -> Plan[Decision]:
-    """Give the plan that asks several limits at once, all or none; their keys must be in one slot."""
+    """Give the plan that asks several limits at once, all or none; their keys must be in one slot.
+
+    Raises:
+        ConfigurationError: a cost that is not allowed.
+    """
     words: list[Argument] = [verb]
     for limit, cost in zip(limits, costs, strict=True):
         words += limit.asked(validate.integer("cost", cost, least=1))
@@ -254,7 +258,11 @@ def ask(verb: str, limits: Sequence[Limit], keys: Sequence[str], costs: Sequence
 
 
 def refund(name: str, limits: Sequence[Limit], decision: Decision) -> Plan[bool]:
-    """Give the plan that gives back to several limits what one decision took from all of them."""
+    """Give the plan that gives back to several limits what one decision took from all of them.
+
+    Raises:
+        ConfigurationError: a decision of other limits.
+    """
     taken = decision.taken
     if not taken:
         return Plan(name, (), lambda _: False, Effect.READS)
@@ -310,7 +318,11 @@ def parsed(rate: str) -> tuple[int, int]:
 
 
 def keys_of(algorithm: str, name: str, namespace: str) -> Keys:
-    """Give the keys of a limit: of an algorithm of its own, or of the buckets, which share theirs."""
+    """Give the keys of a limit: of an algorithm of its own, or of the buckets, which share theirs.
+
+    Raises:
+        ConfigurationError: an empty name, or a namespace that is not allowed.
+    """
     validate.text("name", name)
     validate.namespace(namespace)
     if algorithm:

@@ -111,7 +111,7 @@ class UniqueCounter(ABC):
             A plan of one round trip.
 
         Raises:
-            ConfigurationError: a time without a time zone, a counter of another kind, or more than 1000 keys.
+            ConfigurationError: a time that is not allowed, a counter of another kind, or more than 1000 keys.
         """
         moments = tuple(at) if isinstance(at, Iterable) else (moment_or_now(at, self.clock),)
         counters = self._with(across)
@@ -167,7 +167,7 @@ class UniqueCounter(ABC):
         """Give the key of the period that has a moment in it.
 
         Raises:
-            ConfigurationError: a time without a time zone.
+            ConfigurationError: a time that is not allowed.
         """
         return f"{self._key}:{self.period.name}:{self.period.label(self.period.start(at))}{self._end}"
 

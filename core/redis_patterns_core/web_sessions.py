@@ -161,6 +161,9 @@ class WebSession(MutableMapping[str, Any]):
         Parameters:
             user: who has logged in.
             generation: what `Sessions.generation` gave before the user's credentials were checked.
+
+        Raises:
+            ConfigurationError: an empty user.
         """
         self._change(other_id=True)
         self._login = (validate.text("user", user), generation)

@@ -230,6 +230,8 @@ class WriteBehind(Generic[T]):
     def forget_dead(self, key: str) -> Plan[bool]:
         """Remove a dead letter, and tell whether there was one; to save it after all, `put` its value first.
 
+        One round trip; idempotent.
+
         Raises:
             ConfigurationError: an empty key.
         """

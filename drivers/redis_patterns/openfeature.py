@@ -30,7 +30,7 @@ from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Re
 from openfeature.provider import AbstractProvider, Metadata  # pyright: ignore[reportMissingTypeStubs]
 
 from redis_patterns_core import validate
-from redis_patterns_core.flag import TYPES
+from redis_patterns_core.flag import TYPES, FlagType
 from redis_patterns_core.flag_client import FlagClient, FlagEvent
 from redis_patterns_core.flag_evaluation import Evaluation, FlagContext
 from redis_patterns_core.validate import Duration
@@ -126,7 +126,9 @@ class FlagProvider(AbstractProvider):
         """Evaluate a flag of objects; see `resolve_boolean_details`."""
         return self._resolve(flag_key, default_value, evaluation_context, "object")
 
-    def _resolve(self, name: str, default: T, context: EvaluationContext | None, kind: str) -> FlagResolutionDetails[T]:
+    def _resolve(
+        self, name: str, default: T, context: EvaluationContext | None, kind: FlagType
+    ) -> FlagResolutionDetails[T]:
         types = TYPES[kind]
         cached = self._cached
         if cached is not None and (known := cached.get((name, types))) is not None and not self._client.stale:
