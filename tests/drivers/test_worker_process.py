@@ -112,8 +112,8 @@ def test_several_processes(redis: Driver, redis_server: Server, namespace: str) 
             assert time.monotonic() < ends_at
             time.sleep(0.02)
         os.kill(int(counts.workers[0].about.split()[1].rstrip(",")), signal.SIGKILL)
-        # The one that was killed is known until its time is over, and there is a third. New jobs wait for that: a process
-        # does not end at once, and until it has the server gives it jobs, which come back when their lease ends.
+        # The one that was killed is known until its time is over, and there is a third. New jobs wait for that: a
+        # process does not end at once, and until it has it is given jobs, which come back when their lease ends.
         while len(redis.run(jobs.inspect()).workers) < 3:
             assert time.monotonic() < ends_at
             time.sleep(0.02)
