@@ -31,7 +31,7 @@ def check_wheel(path: Path) -> None:
     sources = {name.partition("/")[2] for name in committed("core", "drivers")}
     assert {name for name in names if not name.startswith(metadata)} == sources, names ^ sources
     assert {"redis_patterns/py.typed", "redis_patterns_core/py.typed"} <= names
-    assert any(name.startswith("redis_patterns_core/lua/") for name in names)
+    assert {Path(name).suffix for name in sources} == {".py", ".lua", ".typed"}, sources
     assert {f"{metadata}/RECORD", f"{metadata}/licenses/LICENSE"} <= names
     assert "redis-patterns = redis_patterns.__main__:main" in entries
     check_metadata(described)

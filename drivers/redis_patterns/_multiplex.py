@@ -339,7 +339,11 @@ async def greeted_primary(
             reason = str(error)
             continue
         # A Sentinel may not have noticed yet, and a primary that was demoted still answers.
-        role = (await connection.exchange([Command(("ROLE",))]))[0]
+        try:
+            role = (await connection.exchange([Command(("ROLE",))]))[0]
+        except BaseException:
+            connection.fail("its role was not told")
+            raise
         if isinstance(role, ErrorReply) or replies.array(role)[0] == b"master":
             return connection
         connection.fail("it is no primary")

@@ -78,8 +78,8 @@ class SharedConnection(Connection):
         sock.settimeout(0)
         connection = cls(sock, address.socket_timeout, start)
         if address.ssl_context is not None:
-            connection._tls = _Tls(address.ssl_context, address.host)
             try:
+                connection._tls = _Tls(address.ssl_context, address.host)
                 await connection._handshake(connection._tls)
             except BaseException:
                 connection.fail("the TLS handshake failed")
@@ -175,7 +175,9 @@ class SharedConnection(Connection):
             request.waiter.wake()
         self._joining = len(done) > 1
         self.on_progress()
-        if not self.usable and not self.wire:
+        if self._tls is not None and self._tls.ended:
+            self.fail("the server closed the connection")
+        elif not self.usable and not self.wire:
             self.fail("the connection was retired")
 
     def _flush(self, now: float) -> None:
@@ -285,6 +287,8 @@ class _Tls:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self.ended: bool = False
+        """Whether the server has said that nothing more comes."""
 
     def ready(self) -> bool:
         """Advance the handshake; whether it is over."""
@@ -314,6 +318,7 @@ class _Tls:
         try:
             while part := self._object.read(_READ_SIZE):
                 parts.append(part)
+            self.ended = True
         except ssl.SSLWantReadError:
             pass
         return b"".join(parts)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import anyio
+import hiredis
 import pytest
 import redis.asyncio
 import redis.connection
@@ -178,6 +183,56 @@ async def test_tls_to_a_stranger(kind: Kind, secured: Secured) -> None:
                 await driver.run(once("PING"))
     async with kind.make(url, {**files, "ssl_check_hostname": False}) as driver:
         assert await driver.run(reads("PING")) == b"PONG"
+
+
+async def test_tls_that_ends_with_the_answer(kind: Kind, secured: Secured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer counts that comes with the server's word that it closes; no plan is sent into what is closed."""
+    for module in ("_redis_py", "_trio"):
+        monkeypatch.setattr(f"redis_patterns.{module}._FRESH", -1.0)  # all connections count as long at rest
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    secured.authority.issue_cert("localhost").configure_cert(context)
+
+    def serve_one() -> bytes:
+        """Serve a connection, which ends with its first ECHO or QUIT, and tell which it was."""
+        arrived, _ = listener.accept()
+        incoming, outgoing, reader = ssl.MemoryBIO(), ssl.MemoryBIO(), hiredis.Reader()
+        secure = context.wrap_bio(incoming, outgoing, server_side=True)
+
+        def take() -> bytes:
+            """Answer what has come with its last word."""
+            secure.do_handshake()
+            while True:
+                reader.feed(secure.read(65536))
+                while command := cast("list[bytes]", reader.gets() or []):
+                    secure.write(b"+%s\r\n" % command[-1])
+                    if command[0] in (b"ECHO", b"QUIT"):
+                        with contextlib.suppress(ssl.SSLWantReadError):
+                            secure.unwrap()
+                        return command[0]
+
+        with arrived:
+            arrived.settimeout(20)
+            last = b""
+            while not last and (data := arrived.recv(65536)):
+                incoming.write(data)
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    last = take()
+                arrived.sendall(outgoing.read())
+        return last
+
+    def serve() -> int:
+        """Serve until one brings QUIT, and count the connections."""
+        return next(number for number in itertools.count(1) if serve_one() == b"QUIT")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
+        listener.settimeout(20)
+        serving = threads.submit(serve)
+        url = f"rediss://localhost:{listener.getsockname()[1]}?protocol=2"
+        async with kind.make(url, secured.options) as driver:
+            for number in range(5):
+                assert await driver.run(once("ECHO", number)) == str(number).encode()
+            assert await driver.run(once("QUIT", "bye")) == b"bye"
+        assert serving.result(20) == 6
 
 
 # Sentinels
