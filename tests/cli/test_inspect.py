@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from redis_patterns import (
     GCRA,
+    MISS,
     WEEK,
     Cache,
     ConcurrencyLimit,
     Counter,
     DelayedQueue,
+    ExactUniques,
     FairLock,
     FifoQueue,
     FixedWindow,
@@ -39,6 +42,8 @@ from redis_patterns import (
     SlidingLog,
     TokenBucket,
     Uniques,
+    Write,
+    WriteBehind,
     batch,
 )
 from redis_patterns.__main__ import _parser
@@ -69,6 +74,17 @@ def working() -> Steps[None]:
     yield from jobs.report(taken.jobs[1], "half")
     yield from jobs.extend(taken.jobs[1:], worker="w", about="pid 1")
     yield from jobs.enqueue(4, delay=60)
+
+
+@flow
+def unsaved(behind: WriteBehind[str]) -> Steps[None]:
+    def fails(writes: Sequence[Write[str]]) -> None:
+        raise OSError(str(writes))
+
+    yield from behind.put("ann", "Ann")
+    with contextlib.suppress(OSError):
+        yield from behind.flush(fails)
+    yield from behind.put("bob", MISS)
 
 
 @flow
@@ -231,6 +247,19 @@ CASES: list[tuple[list[str], Setup, dict[str, Any], list[str]]] = [
         {"period": "week", "members": 1},
         [],
     ),
+    (["exactuniques", "page"], lambda: ExactUniques("page").add("ann", "bob"), {"period": "day", "members": 2}, []),
+    (
+        ["behind", "profiles"],
+        lambda: unsaved(WriteBehind("profiles", ttl=60, delay=0, tries=1)),
+        {"pending": 1, "dead": 1},
+        ["dead_letters"],
+    ),
+    (
+        ["behind", "profiles", "8"],
+        lambda: WriteBehind[str]("profiles", ttl=60, partitions=8).put("ann", "Ann"),
+        {"pending": 1, "dead": 0, "dead_letters": []},
+        [],
+    ),
     (
         ["flags", "web"],
         lambda: several(Flags("web").put(Flag("new", percentage=5), by="ann"), sets("HSET", "flags:{web}", "bad", "?")),
@@ -247,6 +276,7 @@ ROWS = {
     "holders": ["fingerprint", "since", "ends_in", "fence", "weight"],
     "failed": ["failed_at", "bytes", "error"],
     "workers": ["name", "ends_in", "about"],
+    "dead_letters": ["key", "sequence", "bytes"],
     "devices": ["handle", "created_at", "seen_at", "ends_at", "about"],
 }
 
@@ -361,7 +391,7 @@ def test_what_is_never_shown(command_line: CommandLine, redis: Driver) -> None:
         ),
         (["lock", "a", "--rate", "1/s"], "--rate must be given for limit, such as 100/minute, and only there"),
         (["counter", "a", "many"], "shards must be a whole number from 1"),
-        (["uniques", "a", "year"], "ID must be one of day, week, month for uniques, not 'year'"),
+        (["uniques", "a", "year"], "ID must be one of day, week, month, not 'year'"),
         (["lock", "a", "--watch", "0"], "watch must be at least 100 ms"),
     ],
 )

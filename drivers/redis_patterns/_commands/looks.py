@@ -7,6 +7,7 @@ durations in seconds. Nothing shows a stored value, or a token.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, TypeAlias
 from redis_patterns_core import replies
 from redis_patterns_core.buckets import GCRA
 from redis_patterns_core.cache import Cache
+from redis_patterns_core.cache_entries import Miss
 from redis_patterns_core.codec import Bytes
 from redis_patterns_core.counters import ShardedCounter
 from redis_patterns_core.decisions import Decision
@@ -42,8 +44,9 @@ from redis_patterns_core.semaphores import Semaphore
 from redis_patterns_core.sessions import Sessions
 from redis_patterns_core.slots import ConcurrencyLimit
 from redis_patterns_core.standings import Entry
-from redis_patterns_core.uniques import Uniques
+from redis_patterns_core.uniques import ExactUniques, UniqueCounter, Uniques
 from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
+from redis_patterns_core.write_behind import Write, WriteBehind
 
 __all__ = ["ALGORITHMS", "LOOKS", "Asked", "Look", "View", "known_jobs", "look"]
 
@@ -207,17 +210,38 @@ def _said(error: str) -> str:
 # Others
 
 
+def _parts(asked: Asked) -> int:
+    return int(asked.id) if asked.id.isdecimal() else 0 if asked.id else 1  # of which 0 is refused
+
+
 def _counter(asked: Asked) -> Plan[View]:
-    shards = int(asked.id) if asked.id.isdecimal() else 0 if asked.id else 1  # of which 0 is refused
-    counter = ShardedCounter(asked.name, shards=shards, namespace=asked.namespace)
+    counter = ShardedCounter(asked.name, shards=_parts(asked), namespace=asked.namespace)
     return counter.value().map(lambda count: {"value": count})
 
 
-def _uniques(asked: Asked) -> Plan[View]:
+def _behind(asked: Asked) -> Plan[View]:
+    behind = WriteBehind(asked.name, ttl=1, codec=Bytes(), partitions=_parts(asked), namespace=asked.namespace)
+
+    def view(got: tuple[int, list[Write[bytes]]]) -> View:
+        pending, dead = got
+        rows = [
+            {
+                "key": write.key,
+                "sequence": write.sequence,
+                "bytes": None if isinstance(write.value, Miss) else len(write.value),
+            }
+            for write in dead[:_SHOWN]
+        ]
+        return {"pending": pending, "dead": len(dead), "dead_letters": rows}
+
+    return batch(behind.pending(), behind.dead_letters()).map(view)
+
+
+def _uniques(kind: type[UniqueCounter], asked: Asked) -> Plan[View]:
     periods = {period.name: period for period in (DAY, WEEK, MONTH)}
     if (asked.id or DAY.name) not in periods:
-        raise ConfigurationError(f"ID must be one of {', '.join(periods)} for uniques, not {asked.id!r}")
-    uniques = Uniques(asked.name, period=periods[asked.id or DAY.name], namespace=asked.namespace)
+        raise ConfigurationError(f"ID must be one of {', '.join(periods)}, not {asked.id!r}")
+    uniques = kind(asked.name, period=periods[asked.id or DAY.name], namespace=asked.namespace)
     return uniques.count().map(lambda count: {"period": asked.id or DAY.name, "members": count})
 
 
@@ -356,7 +380,9 @@ LOOKS: dict[str, Look] = {
     "once": Look(_once, "the id"),
     "leaderboard": Look(_leaderboard),
     "counter": Look(_counter, "how many shards it has", needs_id=False),
-    "uniques": Look(_uniques, "day, week or month", needs_id=False),
+    "uniques": Look(functools.partial(_uniques, Uniques), "day, week or month", needs_id=False),
+    "exactuniques": Look(functools.partial(_uniques, ExactUniques), "day, week or month", needs_id=False),
+    "behind": Look(_behind, "how many partitions it has", needs_id=False),
     "flags": Look(_flags),
     "limit": Look(_limit, "whose state"),
     "sessions": Look(_sessions, "the user"),
