@@ -13,12 +13,14 @@ import pytest
 import redis_patterns_core
 from redis_patterns.sync import Driver
 from redis_patterns.testing import Server, server
+from redis_patterns_core import errors
 from tests.drivers.plans import once
 from tests.examples import Example, examples, run
 
 ROOT = Path(redis_patterns_core.__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _SHOWN = re.compile(r"^```py\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+_QUOTED = re.compile(r"`(\w+)`")
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -106,6 +108,16 @@ def test_the_links_of_a_page(page: Path) -> None:
     """Links to other files of the project lead somewhere."""
     for target in _LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_every_error_is_explained() -> None:
+    """The page of errors names all of them, and what else each of them is."""
+    table = (ROOT / "docs" / "errors.md").read_text().partition("## All errors")[2]
+    rows = [row.split("|")[1:3] for row in table.splitlines() if row.startswith("| `")]
+    told = {name: _QUOTED.findall(other) for names, other in rows for name in _QUOTED.findall(names)}
+    found: list[type] = [getattr(errors, name) for name in errors.__all__]
+    kinds = [one for one in found if one is not errors.PatternsError and issubclass(one, errors.PatternsError)]
+    assert told == {one.__name__: [base.__name__ for base in one.__bases__[1:]] for one in kinds}
 
 
 def test_every_pattern_of_the_readme_has_a_page() -> None:
