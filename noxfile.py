@@ -142,7 +142,9 @@ def coverage(session: nox.Session) -> None:
     session.install("-e", ".[embedded,dev]", "coverage>=7.10")
     install_browser(session)
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=server_for(session))
+    # Traced code is many times as slow, so that what takes long does not hang.
+    patient = ["--override-ini=faulthandler_timeout=3600"]
+    session.run("coverage", "run", "-m", "pytest", *patient, *session.posargs, env=server_for(session))
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
