@@ -45,7 +45,9 @@ def at(*numbers: int, zone: timezone | ZoneInfo = UTC) -> datetime:
         (WEEK, at(2026, 11, 28), at(2026, 11, 23), "2026-W48"),
         (WEEK, at(2027, 1, 3), at(2026, 12, 28), "2026-W53"),  # the ISO year of its Thursday
         (WEEK, at(2024, 12, 31), at(2024, 12, 30), "2025-W01"),
+        (WEEK, at(2026, 2, 1), at(2026, 1, 26), "2026-W05"),
         (MONTH, at(2026, 11, 28), at(2026, 11, 1), "2026-11"),
+        (MONTH, at(2026, 2, 28), at(2026, 2, 1), "2026-02"),
         (Calendar("day", BERLIN), at(2026, 11, 28, 23, 30), at(2026, 11, 28, 23), "2026-11-29"),
         # The clocks of Beirut go forward at midnight: 29 March 2026 begins at one o'clock.
         (Calendar("day", BEIRUT), at(2026, 3, 29, 12, zone=BEIRUT), at(2026, 3, 28, 22), "2026-03-29"),
@@ -60,6 +62,23 @@ def test_starts_and_labels(period: Period, moment: datetime, start: datetime, la
     """Each moment belongs to one period, which begins where the clocks of its zone say and is called so."""
     assert period.start(moment) == start
     assert period.label(start) == label
+
+
+@pytest.mark.parametrize(
+    ("period", "name", "shortest"),
+    [
+        (MINUTE, "60s", timedelta(minutes=1)),
+        (HOUR, "3600s", timedelta(hours=1)),
+        (Every(timedelta(seconds=7)), "7s", timedelta(seconds=7)),
+        # Clocks that go forward take an hour of it, or as in Samoa a day.
+        (DAY, "day", timedelta(0)),
+        (Calendar("week", BERLIN), "week", timedelta(days=6)),
+        (MONTH, "month", timedelta(days=27)),
+    ],
+)
+def test_names_and_lengths(period: Period, name: str, shortest: timedelta) -> None:
+    """Keys have the name in them, so that it must never change."""
+    assert (period.name, period.shortest) == (name, shortest)
 
 
 @pytest.mark.parametrize("period", PERIODS, ids=repr)
