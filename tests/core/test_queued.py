@@ -10,6 +10,7 @@ from redis_patterns import (
     ConcurrencyLimit,
     ConfigurationError,
     DecodeError,
+    Effect,
     FairLock,
     Holder,
     Lease,
@@ -27,6 +28,7 @@ from redis_patterns_core.leases import campaign
 from redis_patterns_core.queued import Queued
 from tests.core.lua import RUNTIMES, Fake
 
+NO_TEXT: Any = 5
 FAIR = FairLock("x", ttl=10)
 RW = ReadWriteLock("x", ttl=10)
 GPUS = Semaphore("x", limit=4, ttl=10)
@@ -319,6 +321,90 @@ def test_who_waits_does_so_behind_another() -> None:
     assert dry.result.fence == 7
 
 
+MEMBER = f"x1:{fingerprint('me')}:t"
+BEHIND = {member: fingerprint(member) for member in ("x1::t", "s1::t", "w3::t", MEMBER)}
+
+
+def keys(base: str, member: str = "", *, queue: bool = True) -> str:
+    """Give the keys that most scripts are given."""
+    behind = f" {base}:wake:{BEHIND[member]}" if member else ""
+    return f"{base} {base}:queue {base}:waiting {base}:wake{behind}" if queue else f"{base} {base}:waiting"
+
+
+@pytest.mark.parametrize(
+    ("plan", "name", "line", "effect"),
+    [
+        (
+            FAIR.acquire("t"),
+            "lock.acquire",
+            f"lease_acquire 6 {keys('fairlock:{x}', 'x1::t')} fairlock:{{x}}:fence x1::t 10000 0 1",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            FairLock("x", namespace="shop").inspect(),
+            "lock.inspect",
+            f"lease_inspect 3 {keys('shop:fairlock:{x}', queue=False)} shop:fairlock:{{x}}:fence",
+            Effect.READS,
+        ),
+        (FAIR.extend(lease("t"), 3), "lock.extend", "lease_extend 1 fairlock:{x} x1::t 3000", Effect.IDEMPOTENT),
+        (
+            FAIR.release(lease("t")),
+            "lock.release",
+            f"lease_release 5 {keys('fairlock:{x}', 'x1::t')} x1::t",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            ReentrantLock("x", owner="me").acquire("t"),
+            "lock.acquire",
+            f"lease_acquire 6 {keys('reentrantlock:{x}', MEMBER)} reentrantlock:{{x}}:fence {MEMBER} 10000 0 1",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            RW.read().acquire("t"),
+            "read lock.acquire",
+            f"lease_acquire 6 {keys('rwlock:{x}', 's1::t')} rwlock:{{x}}:fence s1::t 10000 0 {2**53 - 1}",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            RW.write().acquire("t"),
+            "write lock.acquire",
+            f"lease_acquire 6 {keys('rwlock:{x}', 'x1::t')} rwlock:{{x}}:fence x1::t 10000 0 1",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            GPUS.permits(3).acquire("t"),
+            "semaphore.acquire",
+            f"lease_acquire 5 {keys('semaphore:{x}', 'w3::t')} w3::t 10000 0 4",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            GPUS.inspect(),
+            "semaphore.inspect",
+            f"lease_inspect 2 {keys('semaphore:{x}', queue=False)}",
+            Effect.READS,
+        ),
+        (ConcurrencyLimit("e", limit=2).count("ann"), "slot.count", "lease_count 1 slots:{ann}:held:e", Effect.READS),
+    ],
+)
+def test_what_is_sent(plan: Plan[Any], name: str, line: str, effect: Effect) -> None:
+    """One script each, its keys and its numbers in milliseconds; where nobody is alone there is no fence."""
+    (command,) = plan.commands
+    assert command.script is not None
+    words = " ".join(str(word) for word in (command.script.name, *command.args[2:]))
+    assert (plan.name, words, plan.effect) == (name, line, effect)
+
+
+def test_what_is_told_of_holders() -> None:
+    """The last fence is of who has it alone; a token may have a colon in it, which an owner has not."""
+    reply: Any = [2, 1_700_000_000_000_000, [f"x1:{fingerprint('me')}:a:b".encode(), 1500]]
+    holder = Holder(fingerprint("a:b"), 1_700_000_000.0, 1.5, 1_700_000_000_000_000)
+    assert FAIR.inspect().parse([reply]) == Occupancy((holder,), 2)
+    reply = [0, 1_700_000_000_000_000, [b"s1::a", 500, b"s1::b", 900]]
+    readers = Holder(fingerprint("a"), None, 0.5), Holder(fingerprint("b"), None, 0.9)
+    assert RW.read().inspect().parse([reply]) == Occupancy(readers, 0)
+    assert GPUS.inspect().parse([[0, 0, [b"w12::a", 500]]]).holders == (Holder(fingerprint("a"), None, 0.5, weight=12),)
+
+
 @pytest.mark.parametrize("reply", [[1, 2, 3, 4], [1, 2, 3, b"", b""], [1, 2], [0, 1, b"x", b""]])
 def test_malformed_answers(reply: Any) -> None:
     """What is not three numbers and a member is a `DecodeError`."""
@@ -349,9 +435,14 @@ def test_a_campaign_outlives_trouble() -> None:
     [
         (lambda: FairLock(""), "name must"),
         (lambda: FairLock("x", ttl=0), "ttl must"),
+        (lambda: FairLock("x", namespace=NO_TEXT), "namespace must"),
         (lambda: ReadWriteLock("", ttl=1), "name must"),
         (lambda: ReadWriteLock("x", ttl=-1), "ttl must"),
         (lambda: ReentrantLock("x", owner=""), "owner must"),
+        (lambda: ReentrantLock("x", owner="me", ttl=0), "ttl must"),
+        (lambda: Semaphore("", limit=1), "name must"),
+        (lambda: Semaphore("x", limit=1, ttl=0), "ttl must"),
+        (lambda: Semaphore("x", limit=1, namespace=NO_TEXT), "namespace must"),
         (lambda: Semaphore("x", limit=0), "limit must"),
         (lambda: Semaphore("x", limit=2, weight=3), "weight must be at most the limit of 2, not 3"),
         (lambda: GPUS.permits(0), "weight must"),
@@ -359,5 +450,5 @@ def test_a_campaign_outlives_trouble() -> None:
 )
 def test_nonsense_is_refused(make: Any, message: str) -> None:
     """By the name of the argument."""
-    with pytest.raises(ConfigurationError, match=message):
+    with pytest.raises(ConfigurationError, match=f"^{message}"):
         make()
