@@ -136,6 +136,7 @@ def test_the_dead_hold_nobody_up_for_long(line: Line) -> None:
     line.releases(FAIR, "c")
     line.redis.now += 15_000_000
     assert line.gets(FAIR, "e"), "all are gone"
+    assert not any(line.redis.sets.get(f"fairlock:{{x}}:{part}") for part in ("queue", "waiting"))
     assert line.redis.run(FAIR.inspect()) == Occupancy((Holder(fingerprint("e"), *_since(line), 1),), 0)
 
 
@@ -168,6 +169,109 @@ def test_fences_grow(line: Line) -> None:
         else:
             line.redis.now += 10_001_000
     assert fences == sorted(set(fences))
+
+
+def test_a_fence_that_was_lost_while_it_is_held(line: Line) -> None:
+    """Who asks again has a new one, which is greater still; by one where the clock does not know better."""
+    first = line.ask(FAIR, "a")[2]
+    assert line.redis.expiry["fairlock:{x}:fence"] == line.redis.now + 10_000_000 + 86_400_000_000
+    del line.redis.strings["fairlock:{x}:fence"]
+    assert line.redis.reply(FAIR.inspect().commands[0]) == [0, 0, [b"x1::a", 10_000]]
+    line.redis.now += 1
+    assert line.ask(FAIR, "a")[2] == first + 1
+    line.releases(FAIR, "a")
+    assert line.ask(FAIR, "b")[2] == first + 2
+    line.redis.now += 1_000_000
+    assert line.ask(FAIR, "b")[2] == first + 2
+
+
+def test_a_wake_up_is_for_one(line: Line) -> None:
+    """One element however often it is given, and not for long; none is left when its turn was taken, or all gave up."""
+    wake, lists = GPUS.wake_key, line.redis.lists
+    everything = GPUS.permits(4)
+    assert line.gets(GPUS, "a")
+    assert line.gets(GPUS, "b")
+    line.ask(everything, "c")
+    for token in "ab":
+        assert line.releases(GPUS, token)
+    assert lists == {wake: ["1"]}
+    assert line.redis.expiry[wake] == line.redis.now + 15_000_000
+    line.redis.now += 1_000_000
+    for _ in range(2):
+        line.ask(GPUS, "d", 0)
+    assert lists == {wake: ["1"]}
+    assert line.redis.expiry[wake] == line.redis.now + 15_000_000
+    assert line.gets(everything, "c"), "by itself, before it was woken"
+    assert lists == {}
+    line.ask(GPUS, "d")
+    line.releases(everything, "c")
+    line.releases(GPUS, "d")
+    assert lists == {}
+
+
+def test_the_line_is_in_the_order_of_arrival_by_any_clock(line: Line) -> None:
+    """A microsecond apart at least, also when the clock steps back; it goes with the last who waits."""
+    assert line.gets(FAIR, "a")
+    began = line.redis.now
+    line.ask(FAIR, "b", 9000)
+    line.ask(FAIR, "c", 5000)
+    line.redis.now -= 1_000_000
+    line.ask(FAIR, "d", 500)
+    assert line.redis.sets["fairlock:{x}:queue"] == {"x1::b": began, "x1::c": began + 1, "x1::d": began + 2}
+    moment = began // 1000
+    assert line.redis.sets["fairlock:{x}:waiting"] == {
+        "x1::b": moment + 9000,
+        "x1::c": moment + 5000,
+        "x1::d": moment - 500,
+    }
+    for part in ("queue", "waiting"):
+        assert line.redis.expiry[f"fairlock:{{x}}:{part}"] == began + 9_000_000
+
+
+# When leases end
+
+
+def test_a_lease_ends_at_its_millisecond(line: Line) -> None:
+    """For all who ask: who extends or gives back then is told that it was over; the key goes with the last lease."""
+    exports = ConcurrencyLimit("x", limit=4, ttl=0.5)
+    short, long, redis = exports.slot("ann"), ConcurrencyLimit("x", limit=4, ttl=10).slot("ann"), line.redis
+    held = short.keys.held
+    redis.now += 999_999
+    moment = redis.now // 1000
+    for token in "abc":
+        assert line.gets(short, token)
+    assert redis.expiry[held] == redis.now + 500_000
+    assert line.gets(long, "d")
+    assert redis.sets[held] == {**{f"s1::{token}": moment + 500 for token in "abc"}, "s1::d": moment + 10_000}
+    assert redis.expiry[held] == redis.now + 10_000_000
+    redis.now += 499_000
+    assert redis.run(exports.count("ann")) == 4
+    assert [holder.ends_in for holder in redis.run(short.inspect()).holders] == [0.001, 0.001, 0.001, 9.501]
+    assert redis.run(short.extend(lease("a"))) is True
+    assert line.releases(short, "b") is True
+    redis.now += 1
+    assert redis.run(exports.count("ann")) == 2
+    assert [holder.ends_in for holder in redis.run(short.inspect()).holders] == [0.499, 9.5]
+    assert redis.run(short.extend(lease("c"))) is False
+    assert line.ask(long, "e")[0] == 1
+    assert "s1::c" not in redis.sets[held], "who comes takes away what is over, so that it does not count"
+    assert redis.run(long.extend(lease("e"), 20)) is True
+    assert redis.expiry[held] == redis.now + 20_000_000
+    assert redis.run(long.extend(lease("e"), 2)) is True
+    assert redis.expiry[held] == redis.now + 9_500_000
+    redis.now += 499_000
+    assert line.releases(short, "a") is False
+    assert set(redis.sets[held]) == {"s1::d", "s1::e"}
+
+
+def test_what_is_over_makes_room(line: Line) -> None:
+    """Also while another lease of the same thing goes on."""
+    assert line.gets(ConcurrencyLimit("x", limit=2, ttl=1).slot("ann"), "a")
+    slot = ConcurrencyLimit("x", limit=2, ttl=10).slot("ann")
+    assert line.gets(slot, "b")
+    assert not line.gets(slot, "c")
+    line.redis.now += 1_000_000
+    assert line.gets(slot, "c")
 
 
 # Readers and writers
