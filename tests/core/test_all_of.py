@@ -183,4 +183,4 @@ def test_what_is_not_allowed() -> None:
         BOTH.hit("ann", [1, 0])
     with pytest.raises(ConfigurationError, match="ids must be one for each of 2 limits, not 1"):
         _ = Dry(BOTH.hit_each("ann")).result
-    assert repr(BOTH).startswith("AllOf(FixedWindow(name='secondly'")
+    assert repr(BOTH) == f"AllOf({SECONDLY!r}, {DAILY!r})"
