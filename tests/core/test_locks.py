@@ -66,33 +66,39 @@ def test_acquire_gives_a_lease_or_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "name", "line", "effect"),
+    ("make", "name", "line", "effect"),
     [
         (
-            LOCK.acquire("t"),
+            lambda: LOCK.acquire("t"),
             "lock.acquire",
             "lock_acquire 4 lock:{x} lock:{x}:fence lock:{x}:waiting lock:{x}:wake t 9000 0",
             Effect.IDEMPOTENT,
         ),
-        (LOCK.extend(Lease("x", "t")), "lock.extend", "lock_extend 1 lock:{x} t 9000", Effect.IDEMPOTENT),
-        (LOCK.extend(Lease("x", "t"), 0.001), "lock.extend", "lock_extend 1 lock:{x} t 1", Effect.IDEMPOTENT),
+        (lambda: LOCK.extend(Lease("x", "t")), "lock.extend", "lock_extend 1 lock:{x} t 9000", Effect.IDEMPOTENT),
+        (lambda: LOCK.extend(Lease("x", "t"), 0.001), "lock.extend", "lock_extend 1 lock:{x} t 1", Effect.IDEMPOTENT),
         (
-            LOCK.release(Lease("x", "t")),
+            lambda: LOCK.release(Lease("x", "t")),
             "lock.release",
             "lock_release 3 lock:{x} lock:{x}:waiting lock:{x}:wake t",
             Effect.IDEMPOTENT,
         ),
-        (LOCK.inspect(), "lock.inspect", "lock_inspect 3 lock:{x} lock:{x}:fence lock:{x}:waiting", Effect.READS),
         (
-            Lock("x", namespace="shop").acquire("t"),
+            lambda: Lock("x").inspect(),
+            "lock.inspect",
+            "lock_inspect 3 lock:{x} lock:{x}:fence lock:{x}:waiting",
+            Effect.READS,
+        ),
+        (
+            lambda: Lock("x", namespace="shop").acquire("t"),
             "lock.acquire",
             "lock_acquire 4 shop:lock:{x} shop:lock:{x}:fence shop:lock:{x}:waiting shop:lock:{x}:wake t 10000 0",
             Effect.IDEMPOTENT,
         ),
     ],
 )
-def test_what_is_sent(plan: Plan[Any], name: str, line: str, effect: Effect) -> None:
+def test_what_is_sent(make: Callable[[], Plan[Any]], name: str, line: str, effect: Effect) -> None:
     """One script each, its keys and its numbers in milliseconds; all of them may be sent again."""
+    plan = make()
     (command,) = plan.commands
     assert command.script is not None
     words = " ".join(str(word) for word in (command.script.name, *command.args[2:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -436,62 +437,73 @@ def keys(base: str, member: str = "", *, queue: bool = True) -> str:
 
 
 @pytest.mark.parametrize(
-    ("plan", "name", "line", "effect"),
+    ("make", "name", "line", "effect"),
     [
         (
-            FAIR.acquire("t"),
+            lambda: FairLock("x", ttl=10).acquire("t"),
             "lock.acquire",
             f"lease_acquire 6 {keys('fairlock:{x}', 'x1::t')} fairlock:{{x}}:fence x1::t 10000 0 1",
             Effect.IDEMPOTENT,
         ),
         (
-            FairLock("x", namespace="shop").inspect(),
+            lambda: FairLock("x", namespace="shop").inspect(),
             "lock.inspect",
             f"lease_inspect 3 {keys('shop:fairlock:{x}', queue=False)} shop:fairlock:{{x}}:fence",
             Effect.READS,
         ),
-        (FAIR.extend(lease("t"), 3), "lock.extend", "lease_extend 1 fairlock:{x} x1::t 3000", Effect.IDEMPOTENT),
         (
-            FAIR.release(lease("t")),
+            lambda: FAIR.extend(lease("t"), 3),
+            "lock.extend",
+            "lease_extend 1 fairlock:{x} x1::t 3000",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            lambda: FAIR.release(lease("t")),
             "lock.release",
             f"lease_release 5 {keys('fairlock:{x}', 'x1::t')} x1::t",
             Effect.IDEMPOTENT,
         ),
         (
-            ReentrantLock("x", owner="me").acquire("t"),
+            lambda: ReentrantLock("x", owner="me").acquire("t"),
             "lock.acquire",
             f"lease_acquire 6 {keys('reentrantlock:{x}', MEMBER)} reentrantlock:{{x}}:fence {MEMBER} 10000 0 1",
             Effect.IDEMPOTENT,
         ),
         (
-            RW.read().acquire("t"),
+            lambda: ReadWriteLock("x").read().acquire("t"),
             "read lock.acquire",
             f"lease_acquire 6 {keys('rwlock:{x}', 's1::t')} rwlock:{{x}}:fence s1::t 10000 0 {2**53 - 1}",
             Effect.IDEMPOTENT,
         ),
         (
-            RW.write().acquire("t"),
+            lambda: ReadWriteLock("x").write().acquire("t"),
             "write lock.acquire",
             f"lease_acquire 6 {keys('rwlock:{x}', 'x1::t')} rwlock:{{x}}:fence x1::t 10000 0 1",
             Effect.IDEMPOTENT,
         ),
         (
-            GPUS.permits(3).acquire("t"),
+            lambda: Semaphore("x", limit=4, ttl=10).permits(3).acquire("t"),
             "semaphore.acquire",
             f"lease_acquire 5 {keys('semaphore:{x}', 'w3::t')} w3::t 10000 0 4",
             Effect.IDEMPOTENT,
         ),
         (
-            GPUS.inspect(),
+            lambda: Semaphore("x", limit=4).inspect(),
             "semaphore.inspect",
             f"lease_inspect 2 {keys('semaphore:{x}', queue=False)}",
             Effect.READS,
         ),
-        (ConcurrencyLimit("e", limit=2).count("ann"), "slot.count", "lease_count 1 slots:{ann}:held:e", Effect.READS),
+        (
+            lambda: ConcurrencyLimit("e", limit=2).count("ann"),
+            "slot.count",
+            "lease_count 1 slots:{ann}:held:e",
+            Effect.READS,
+        ),
     ],
 )
-def test_what_is_sent(plan: Plan[Any], name: str, line: str, effect: Effect) -> None:
+def test_what_is_sent(make: Callable[[], Plan[Any]], name: str, line: str, effect: Effect) -> None:
     """One script each, its keys and its numbers in milliseconds; where nobody is alone there is no fence."""
+    plan = make()
     (command,) = plan.commands
     assert command.script is not None
     words = " ".join(str(word) for word in (command.script.name, *command.args[2:]))

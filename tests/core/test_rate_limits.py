@@ -260,9 +260,9 @@ def test_a_rate_is_a_positive_number(rate: object) -> None:
 
 def test_a_leaky_bucket_names_its_own_numbers() -> None:
     """The rate of one that delays is how fast it leaks."""
-    with pytest.raises(ConfigurationError, match="^leak_rate must be more than 0"):
+    with pytest.raises(ConfigurationError, match=r"^leak_rate must be more than 0"):
         LeakyBucket("x", capacity=1, leak_rate=0)
-    with pytest.raises(ConfigurationError, match="^capacity must"):
+    with pytest.raises(ConfigurationError, match=r"^capacity must"):
         LeakyBucket("x", capacity=0, leak_rate=1)
 
 
@@ -314,66 +314,68 @@ def at_the_start(version: str) -> Fake:
 
 
 @pytest.mark.parametrize(
-    ("plan", "name", "line", "effect"),
+    ("make", "name", "line", "effect"),
     [
         (
-            EVERY["fixed"].hit("id", 2),
+            lambda: FixedWindow("x", limit=5, per=10).hit("id", 2),
             "fixed_window.hit",
             "rate_limit 1 ratelimit:{id}:fixed:x hit fixed 5 10000000 0 2 0",
             Effect.ONCE,
         ),
         (
-            EVERY["log"].peek("id"),
+            lambda: SlidingLog("x", limit=5, per=10).peek("id"),
             "sliding_log.peek",
             "rate_limit 1 ratelimit:{id}:log:x peek log 5 10000000 0 1 0",
             Effect.READS,
         ),
         (
-            SlidingCounter("x", limit=5, per=10, charge_refused=True, namespace="n").hit("id"),
+            lambda: SlidingCounter("x", limit=5, per=10, charge_refused=True, namespace="n").hit("id"),
             "sliding_counter.hit",
             "rate_limit 1 n:ratelimit:{id}:counter:x hit counter 5 10000 0 1 1",
             Effect.ONCE,
         ),
         (
-            EVERY["bucket"].hit("id"),
+            lambda: TokenBucket("x", capacity=5, refill_rate=0.5).hit("id"),
             "token_bucket.hit",
             "rate_limit 1 bucket:{id}:x hit bucket 5 1 2000000 1 0",
             Effect.ONCE,
         ),
         (
-            GCRA("x", limit=7, per=3, burst=2, namespace="n").peek("id"),
+            lambda: GCRA("x", limit=7, per=3, burst=2, namespace="n").peek("id"),
             "gcra.peek",
             "rate_limit 1 n:bucket:{id}:x peek bucket 2 7 3000000 1 0",
             Effect.READS,
         ),
         (
-            EVERY["leaky"].hit("id"),
+            lambda: LeakyBucket("x", capacity=5, leak_rate=0.5).hit("id"),
             "leaky_bucket.hit",
             "rate_limit 1 bucket:{id}:x hit bucket 5 1 2000000 1 0",
             Effect.ONCE,
         ),
         (
-            AllOf(EVERY["fixed"], changed(EVERY["bucket"], charge_refused=True)).hit("id", [1, 2]),
+            lambda: AllOf(EVERY["fixed"], changed(EVERY["bucket"], charge_refused=True)).hit("id", [1, 2]),
             "all_of.hit",
             "rate_limit 2 ratelimit:{id}:fixed:x bucket:{id}:x hit fixed 5 10000000 0 1 0 bucket 5 1 2000000 2 1",
             Effect.ONCE,
         ),
         (
-            AllOf(EVERY["fixed"]).peek("id"),
+            lambda: AllOf(EVERY["fixed"]).peek("id"),
             "all_of.peek",
             "rate_limit 1 ratelimit:{id}:fixed:x peek fixed 5 10000000 0 1 0",
             Effect.READS,
         ),
-        (EVERY["log"].reset("id"), "sliding_log.reset", "DEL ratelimit:{id}:log:x", Effect.IDEMPOTENT),
+        (lambda: EVERY["log"].reset("id"), "sliding_log.reset", "DEL ratelimit:{id}:log:x", Effect.IDEMPOTENT),
         (
-            AllOf(EVERY["fixed"], EVERY["bucket"]).reset("id"),
+            lambda: AllOf(EVERY["fixed"], EVERY["bucket"]).reset("id"),
             "all_of.reset",
             "DEL ratelimit:{id}:fixed:x bucket:{id}:x",
             Effect.IDEMPOTENT,
         ),
         *[
             (
-                EVERY[kind].refund(Decision(True, 5, 4, 0.0, 0.0, 0.0, taken=((EVERY[kind].key("id"), 3, 7),))),
+                lambda kind=kind: EVERY[kind].refund(
+                    Decision(True, 5, 4, 0.0, 0.0, 0.0, taken=((EVERY[kind].key("id"), 3, 7),))
+                ),
                 f"{EVERY[kind].word}.refund",
                 f"rate_limit_refund 1 {EVERY[kind].key('id')} {told} 7 3",
                 Effect.ONCE,
@@ -381,16 +383,16 @@ def at_the_start(version: str) -> Fake:
             for kind, told in (("fixed", "fixed 10000000"), ("counter", "counter 10000"), ("log", "log 10000000"))
         ],
         (
-            AllOf(EVERY["fixed"]).refund(Decision(False, 5, 4, 0.0, 0.0, 0.0)),
+            lambda: AllOf(EVERY["fixed"]).refund(Decision(False, 5, 4, 0.0, 0.0, 0.0)),
             "all_of.refund",
             "",
             Effect.READS,
         ),
     ],
 )
-def test_what_is_sent(plan: Plan[Any], name: str, line: str, effect: Effect) -> None:
+def test_what_is_sent(make: Callable[[], Plan[Any]], name: str, line: str, effect: Effect) -> None:
     """One command for one id; what takes or gives is sent once."""
-    told = ""
+    plan, told = make(), ""
     for command in plan.commands:
         words = command.args if command.script is None else (command.script.name, *command.args[2:])
         told += " ".join(map(str, words))
@@ -554,7 +556,7 @@ def test_a_wait_that_is_just_long_enough() -> None:
     dry.sleep(2)
     assert dry.result.allowed
     for wrong in (-0.001, math.nan):
-        with pytest.raises(ConfigurationError, match="^wait must"):
+        with pytest.raises(ConfigurationError, match=r"^wait must"):
             _ = Dry(EVERY["fixed"].wait_for("id", wait=wrong)).result
 
 
