@@ -134,6 +134,10 @@ def test_the_dead_hold_nobody_up_for_long(line: Line) -> None:
     assert line.ask(FAIR, "c") == [0, 400, 0, "b"]
     line.redis.now += 400_000
     assert line.gets(FAIR, "c")
+    assert {part: set(line.redis.sets[f"fairlock:{{x}}:{part}"]) for part in ("queue", "waiting")} == {
+        "queue": {"x1::d"},
+        "waiting": {"x1::d"},
+    }
     line.releases(FAIR, "c")
     line.redis.now += 15_000_000
     assert line.gets(FAIR, "e"), "all are gone"
