@@ -94,8 +94,20 @@ def test_a_stale_value() -> None:
     desk.advance(0.001)
     assert (desk(desk.cache.get("a")), desk.events()) == (1, ["stale"])
     assert desk(desk.cache.ttl_of("a")) == 0.0
-    desk.advance(5.001)
+    assert desk(desk.cache.touch("a")) is True
+    assert desk(desk.cache.ttl_of("a")) == 10.0
+    desk.advance(15.001)
     assert desk(desk.cache.get("a")) is MISS
+
+
+@pytest.mark.parametrize(
+    ("kind", "milliseconds", "left"),
+    [(b"", -2, None), (b"V", -1, None), (b"V", 0, 0.0), (b"V", 1001, 0.001), (b"V", 1000, 0.0), (b"L", 5000, None)],
+)
+def test_how_long_something_is_fresh_still(kind: bytes, milliseconds: int, left: float | None) -> None:
+    """A lease is no value, and neither is what has no end; one that is in its last millisecond is there."""
+    plan = Cache[int]("c", ttl=10, stale_for=1).ttl_of("a")
+    assert (plan.name, plan.effect, plan.parse([kind, milliseconds])) == ("cache.ttl_of", Effect.READS, left)
 
 
 def test_load() -> None:
@@ -141,6 +153,29 @@ def test_load_many() -> None:
     assert asked == [["none", "a"]]
     assert desk.events() == ["hit", "miss", "miss", "hit", "hit"]
     assert desk(desk.cache.load_many([], loader)) == {}
+
+
+def test_many_that_are_stale() -> None:
+    """They are loaded first."""
+    desk = Desk(stale_for=5)
+    desk(desk.cache.set_many({"a": 1, "b": 1}))
+    desk.advance(10)
+    assert desk(desk.cache.load_many("ab", lambda keys: dict.fromkeys(keys, 2))) == {"a": 2, "b": 2}
+    assert desk(desk.cache.get_many("ab")) == {"a": 2, "b": 2}
+
+
+def test_many_with_a_tag_that_somebody_else_loads() -> None:
+    """What is waited for is asked for with the same tag, and by the same chance."""
+    cache: Cache[int] = Cache("c", ttl=10)
+    dry = Dry(cache.load_many(["a"], lambda _: {}, tags=["t"], chance=lambda: 1.0))
+    busy = [b"busy", EPOCH.encode(), 1999, None]
+    dry.expect("cache.get").answer(None, None).expect("batch(cache.acquire)").answer(busy, b"id")
+    dry.expect("cache.get").answer(None, None).expect("cache.acquire").answer(busy, b"id")
+    step: Any = dry.expect("cache.wait")._step
+    assert step.blocks_for == 2.01
+    there = [b"hit", EPOCH.encode(), 9000, entry("8", tags={"tag:{t}": "id"})]
+    dry.answer(None).expect("cache.acquire").answer(there, b"id")
+    assert dry.result == {"a": 8}
 
 
 def test_many_that_somebody_else_loads() -> None:
@@ -317,12 +352,14 @@ def test_loading_without_redis(error: Exception) -> None:
     dry.expect("cache.fill").fail(error)
     assert (dry.result, told) == (1, ["takeover", "miss", "redis_error"])
     many = cache.load_many(["a", "b"], lambda keys: dict.fromkeys(keys, 1))
+    told.clear()
     dry_many = Dry(many)
     dry_many.expect("cache.get").fail(error)
-    assert dry_many.result == {"a": 1, "b": 1}
+    assert (dry_many.result, told) == ({"a": 1, "b": 1}, ["redis_error"])
+    told.clear()
     dry_many = Dry(many)
     dry_many.expect("cache.get").answer(entry("7"), None).expect("batch(cache.acquire)").fail(error)
-    assert dry_many.result == {"a": 7, "b": 1}
+    assert (dry_many.result, told) == ({"a": 7, "b": 1}, ["hit", "redis_error"])
     dry_many = Dry(cache.load_many(["a"], lambda keys: dict.fromkeys(keys, 1)))
     dry_many.expect("cache.get").answer(None).expect("batch(cache.acquire)").answer(
         [b"load", EPOCH.encode(), 5000, None]
