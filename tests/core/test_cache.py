@@ -253,6 +253,27 @@ def test_tags() -> None:
     assert desk(desk.cache.get_many("ab")) == {}
 
 
+@pytest.mark.parametrize(
+    ("options", "tags", "keys"),
+    [
+        ({}, (), ["cache:{c:a}"]),
+        ({}, ("t",), ["cache:{c:a}", "tag:{t}"]),
+        ({"clearable": True}, (), ["cache:{c:a}", "cache:{c}:generation"]),
+        (
+            {"clearable": True, "namespace": "n"},
+            ("t",),
+            ["n:cache:{c:a}", "n:tag:{t}", "n:cache:{c}:generation"],
+        ),
+    ],
+)
+def test_what_is_known_beforehand_is_read_at_once(options: Any, tags: Sequence[str], keys: list[str]) -> None:
+    """The entry, the tags that were named, and what `clear` takes away, in one round trip."""
+    cache = Cache[int]("c", ttl=10, **options)
+    step: Any = Dry(cache.load("a", lambda: 1, tags=tags)).expect("cache.get")._step
+    assert [command.args for command in step.commands] == [("GET", key) for key in keys]
+    assert step.effect is Effect.READS
+
+
 def test_clear() -> None:
     """All at once, where the cache was made for it."""
     desk = Desk(clearable=True)
