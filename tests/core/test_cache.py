@@ -475,7 +475,9 @@ def test_early_loading(chance: float, early: bool) -> None:
     dry = Dry(cache.load("a", lambda: 9, chance=lambda: chance))
     dry.expect("cache.get").answer(entry("3"), 1000)  # -0.5 ln(1 - chance) >= 1
     if early:
-        dry.expect("cache.acquire").answer([b"refresh", EPOCH.encode(), 1000, entry("3")])
+        step: Any = dry.expect("cache.acquire")._step
+        assert step.commands[0].args[-2:] == (1, ""), "only where nobody else is at it"
+        dry.answer([b"refresh", EPOCH.encode(), 1000, entry("3")])
     assert dry.result == 3
 
 
