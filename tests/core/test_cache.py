@@ -25,7 +25,8 @@ from redis_patterns import (
 )
 from redis_patterns.testing import Dry
 from redis_patterns.testing.memory import Server
-from redis_patterns_core.cache_loads import Fetched
+from redis_patterns_core.cache_entries import Acquired, Seen
+from redis_patterns_core.cache_loads import Fetched, Loading
 from redis_patterns_core.entries import Stored
 from redis_patterns_core.flow import Shared
 
@@ -466,6 +467,52 @@ def test_a_stale_value_where_the_loader_of_ones_own_fails() -> None:
     dry.expect("cache.get").answer(None, -2).expect("cache.acquire").fail(AWAY[0])
     with pytest.raises(ZeroDivisionError):
         _ = dry.result
+
+
+def test_what_becomes_of_a_stale_value() -> None:
+    """Where it has gone meanwhile, or cannot be read, it is loaded first; what cannot be written is loaded once."""
+    cache: Cache[Any] = Cache("c", ttl=10, stale_for=5)
+    for answer in ([b"load", EPOCH.encode(), 5000, None], [b"refresh", b"f" * 16, 5000, entry("{", epoch="f" * 16)]):
+        dry = Dry(cache.load("a", lambda: 9))
+        dry.expect("cache.get").answer(entry("3"), 5000).expect("cache.acquire").answer(answer)
+        dry.expect("cache.fill").answer(1)
+        assert dry.result == 9
+    calls = list[int]()
+    dry = Dry(Cache[Any]("c", ttl=10, stale_for=5, serve_stale="on_error").load("a", lambda: calls.append(1) or object))
+    dry.expect("cache.get").answer(entry("3"), 5000)
+    dry.expect("cache.acquire").answer([b"refresh", EPOCH.encode(), 5000, None])
+    dry.expect("cache.abandon").answer(1)
+    with pytest.raises(EncodeError):
+        _ = dry.result
+    assert calls == [1]
+
+
+@pytest.mark.parametrize(
+    ("value", "tags", "answer", "settled"),
+    [(1, {}, 1, True), (1, {"t": "id"}, 1, False), (1, {}, 0, False), (1, {}, AWAY[0], False), (MISS, {}, 1, False)],
+)
+def test_what_is_known_to_have_been_valid(value: Any, tags: Any, answer: Any, settled: bool) -> None:
+    """What was stored without a tag, as nobody has invalidated it meanwhile; all who waited may have that only."""
+    cache: Cache[Any] = Cache("c", ttl=10)
+    job = Loading[Any]("a", lambda: value, 10_000, (), lambda: 0.0)
+    dry = Dry(cache._load_and_store(job, Acquired("load", EPOCH, 5.0, b"", tags)))
+    step = dry.expect("cache.abandon" if value is MISS else "cache.fill")
+    step.fail(answer) if isinstance(answer, Exception) else step.answer(answer)
+    assert (dry.result.got, dry.result.settled) == (value, settled)
+
+
+def test_what_was_loaded_for_oneself_is_not_for_those_who_wait() -> None:
+    """Nor is the stale value that is served where that failed, which is told."""
+    told: list[str] = []
+    cache: Cache[Any] = Cache("c", ttl=10, on_event=lambda event, _: told.append(event))
+
+    def fails() -> Any:
+        raise ZeroDivisionError
+
+    assert Dry(cache._load_alone(lambda: 1, Seen(MISS)), now=5.0).result == Fetched(1, settled=False, began_at=5.0)
+    assert told == []
+    assert Dry(cache._load_alone(fails, Seen(3)), now=5.0).result == Fetched(3, settled=False, began_at=5.0)
+    assert told == ["load_error"]
 
 
 @pytest.mark.parametrize(("chance", "early"), [(0.0, False), (0.8646, False), (0.8647, True), (1.0, True)])
