@@ -28,7 +28,7 @@ from redis_patterns.testing.memory import Server
 from redis_patterns_core.cache_entries import Acquired, Seen
 from redis_patterns_core.cache_loads import Fetched, Loading
 from redis_patterns_core.entries import Stored
-from redis_patterns_core.flow import Shared
+from redis_patterns_core.flow import Shared, Sleep, flow
 
 AWAY: list[Exception] = [
     Unreachable("x", "gone"),
@@ -499,6 +499,26 @@ def test_what_is_known_to_have_been_valid(value: Any, tags: Any, answer: Any, se
     step = dry.expect("cache.abandon" if value is MISS else "cache.fill")
     step.fail(answer) if isinstance(answer, Exception) else step.answer(answer)
     assert (dry.result.got, dry.result.settled) == (value, settled)
+
+
+def test_what_loading_has_cost_is_kept() -> None:
+    """In seconds, of one and of several together: what early loading goes by."""
+
+    @flow
+    def slow(value: Any) -> Any:
+        yield from Sleep(0.5)
+        return value
+
+    cache: Cache[Any] = Cache("c", ttl=10)
+    for step, sent in (
+        (cache.load("a", slow(1)), "%s"),
+        (cache.load_many(["a"], lambda _: slow({"a": 1})), "batch(%s)"),
+    ):
+        dry = Dry[Any](step, now=100.0)
+        dry.expect("cache.get").answer(None)
+        dry.expect(sent % "cache.acquire").answer([b"load", EPOCH.encode(), 5000, None]).sleep(0.5)
+        filling: Any = dry.expect(sent % "cache.fill")._step
+        assert Stored.unpack(filling.commands[0].args[6]).cost == 0.5
 
 
 def test_what_was_loaded_for_oneself_is_not_for_those_who_wait() -> None:
