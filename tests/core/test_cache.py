@@ -478,7 +478,12 @@ def test_what_becomes_of_a_stale_value() -> None:
         dry.expect("cache.fill").answer(1)
         assert dry.result == 9
     calls = list[int]()
-    dry = Dry(Cache[Any]("c", ttl=10, stale_for=5, serve_stale="on_error").load("a", lambda: calls.append(1) or object))
+
+    def loader() -> object:
+        calls.append(1)
+        return object
+
+    dry = Dry(Cache[Any]("c", ttl=10, stale_for=5, serve_stale="on_error").load("a", loader))
     dry.expect("cache.get").answer(entry("3"), 5000)
     dry.expect("cache.acquire").answer([b"refresh", EPOCH.encode(), 5000, None])
     dry.expect("cache.abandon").answer(1)
@@ -518,7 +523,9 @@ def test_what_loading_has_cost_is_kept() -> None:
         dry.expect("cache.get").answer(None)
         dry.expect(sent % "cache.acquire").answer([b"load", EPOCH.encode(), 5000, None]).sleep(0.5)
         filling: Any = dry.expect(sent % "cache.fill")._step
-        assert Stored.unpack(filling.commands[0].args[6]).cost == 0.5
+        stored = Stored.unpack(filling.commands[0].args[6])
+        assert stored is not None
+        assert stored.cost == 0.5
 
 
 def test_what_was_loaded_for_oneself_is_not_for_those_who_wait() -> None:
