@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from redis_patterns_core import validate
 from redis_patterns_core.decisions import Decision, joined
@@ -23,6 +23,7 @@ from redis_patterns_core.validate import Duration
 __all__ = ["Guarded"]
 
 K = TypeVar("K")
+V = TypeVar("V")
 
 # Redis is there, and cannot serve anybody now.
 _AWAY = {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN"}
@@ -74,7 +75,7 @@ class Guarded(Limiter):
         self._pause = validate.milliseconds("pause", pause) / 1000
         self._asks_at = -math.inf
         self._refusals: dict[tuple[str, int], tuple[float, Decision]] = {}
-        self._debts: dict[tuple[str, str], tuple[float, float]] = {}
+        self._debts: dict[str, tuple[float, list[float]]] = {}
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -118,8 +119,7 @@ class Guarded(Limiter):
             return self._alone(id, cost, now)
         self._asks_at = -math.inf
         if self.remember and decision.retry_after:
-            _make_room(self._refusals, self.most)
-            self._refusals[id, cost] = now + decision.retry_after, decision
+            _note(self._refusals, (id, cost), (now + decision.retry_after, decision), self.most)
         return decision
 
     def refund(self, decision: Decision) -> Plan[bool]:
@@ -141,18 +141,15 @@ class Guarded(Limiter):
         return parts[0] if len(parts) == 1 else replace(joined(parts), source=self.when_away)
 
     def _from_buckets(self, id: str, cost: int, now: float) -> Decision:
-        debts: list[float] = []
-        parts: list[Decision] = []
-        for limit in self.limits:
-            debt, at = self._debts.get((limit.name, id), (0.0, now))
-            debts.append(max(0.0, debt - (now - at) * limit.rate))
+        at, owed = self._debts.get(id, (now, [0.0] * len(self.limits)))
+        debts = [max(0.0, debt - (now - at) * limit.rate) for debt, limit in zip(owed, self.limits, strict=True)]
         enough = [debt + cost <= limit.most for debt, limit in zip(debts, self.limits, strict=True)]
+        taken = cost if all(enough) else 0
+        if taken:
+            _note(self._debts, id, (now, [debt + taken for debt in debts]), self.most)
+        parts: list[Decision] = []
         for limit, before, fits in zip(self.limits, debts, enough, strict=True):
-            debt = before
-            if all(enough):
-                debt += cost
-                _make_room(self._debts, self.most)
-                self._debts[limit.name, id] = debt, now
+            debt = before + taken
             remaining = math.floor(limit.most - debt)
             never = cost > limit.most
             parts.append(
@@ -174,7 +171,8 @@ class Guarded(Limiter):
         return f"Guarded({self.limiter!r}, when_away={self.when_away!r})"
 
 
-def _make_room(known: dict[K, Any], most: int) -> None:
-    """Forget what was learned first; for a limit that is in the caller's favour."""
-    while len(known) >= most:
+def _note(known: dict[K, V], key: K, value: V, most: int) -> None:
+    """Keep something; what was learned first makes room for it, which for a limit is in the caller's favour."""
+    while key not in known and len(known) >= most:
         known.pop(next(iter(known)), None)
+    known[key] = value

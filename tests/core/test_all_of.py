@@ -5,7 +5,16 @@ from fractions import Fraction
 
 import pytest
 
-from redis_patterns import AllOf, ConfigurationError, FixedWindow, Limit, SlidingCounter, SlidingLog, TokenBucket
+from redis_patterns import (
+    AllOf,
+    ConfigurationError,
+    FixedWindow,
+    LeakyBucket,
+    Limit,
+    SlidingCounter,
+    SlidingLog,
+    TokenBucket,
+)
 from redis_patterns.testing import Dry
 from tests.core.limit_models import Bucket, Counter, Fixed, Log, Model
 from tests.core.lua import RUNTIMES, Fake
@@ -71,6 +80,8 @@ def test_the_tightest_limit_speaks_for_all(version: str) -> None:
         ("secondly", 3, left) for left in (2, 1, 0, 0)
     ]
     assert (decisions[3].retry_after, decisions[3].refused_by) == (1.0, ("secondly",))
+    first = decisions[0]
+    assert (first.source, first.next_after, first.reset_after) == ("redis", 1.0, 86400.0)
     redis.now += SECOND
     assert [redis.run(BOTH.hit("ann", 3)).allowed, redis.run(BOTH.peek("ann")).allowed] == [True, False]
     redis.now += SECOND
@@ -87,6 +98,7 @@ def test_the_tightest_limit_speaks_for_all(version: str) -> None:
 def test_a_refund_goes_to_all(version: str) -> None:
     """What was taken from each goes back to each."""
     redis = Fake(version)
+    assert redis.run(BOTH.peek("ann")).taken == ()
     taken = redis.run(BOTH.hit("ann", [2, 7]))
     assert redis.run(BOTH.refund(taken)) is True
     assert [part.remaining for part in redis.run(BOTH.peek("ann")).parts] == [3, 10]
@@ -94,6 +106,16 @@ def test_a_refund_goes_to_all(version: str) -> None:
         SECONDLY.refund(taken)
     assert redis.run(BOTH.hit("ann", [2, 7])).allowed
     assert [command.args[:1] for command in BOTH.reset("ann").commands] == [("DEL",)]
+
+
+@pytest.mark.parametrize("version", sorted(RUNTIMES))
+def test_a_delay_is_told_where_one_of_them_delays(version: str) -> None:
+    """Only by those that do: a bucket of tokens that owes something delays nobody."""
+    redis = Fake(version)
+    both = AllOf(TokenBucket("tokens", capacity=9, refill_rate=1), LeakyBucket("leaky", capacity=9, leak_rate=2))
+    decisions = [redis.run(both.hit("ann")) for _ in range(3)]
+    assert [one.delay for one in decisions] == [0.0, 0.5, 1.0]
+    assert [[part.delay for part in one.parts] for one in decisions] == [[0.0, 0.0], [0.0, 0.5], [0.0, 1.0]]
 
 
 # Several ids
@@ -161,4 +183,4 @@ def test_what_is_not_allowed() -> None:
         BOTH.hit("ann", [1, 0])
     with pytest.raises(ConfigurationError, match="ids must be one for each of 2 limits, not 1"):
         _ = Dry(BOTH.hit_each("ann")).result
-    assert repr(BOTH).startswith("AllOf(FixedWindow(name='secondly'")
+    assert repr(BOTH) == f"AllOf({SECONDLY!r}, {DAILY!r})"

@@ -25,9 +25,10 @@ from redis_patterns import (
 )
 from redis_patterns.testing import Dry
 from redis_patterns.testing.memory import Server
-from redis_patterns_core.cache_loads import Fetched
+from redis_patterns_core.cache_entries import Acquired, Seen
+from redis_patterns_core.cache_loads import Fetched, Loading
 from redis_patterns_core.entries import Stored
-from redis_patterns_core.flow import Shared
+from redis_patterns_core.flow import Shared, Sleep, flow
 
 AWAY: list[Exception] = [
     Unreachable("x", "gone"),
@@ -94,8 +95,20 @@ def test_a_stale_value() -> None:
     desk.advance(0.001)
     assert (desk(desk.cache.get("a")), desk.events()) == (1, ["stale"])
     assert desk(desk.cache.ttl_of("a")) == 0.0
-    desk.advance(5.001)
+    assert desk(desk.cache.touch("a")) is True
+    assert desk(desk.cache.ttl_of("a")) == 10.0
+    desk.advance(15.001)
     assert desk(desk.cache.get("a")) is MISS
+
+
+@pytest.mark.parametrize(
+    ("kind", "milliseconds", "left"),
+    [(b"", -2, None), (b"V", -1, None), (b"V", 0, 0.0), (b"V", 1001, 0.001), (b"V", 1000, 0.0), (b"L", 5000, None)],
+)
+def test_how_long_something_is_fresh_still(kind: bytes, milliseconds: int, left: float | None) -> None:
+    """A lease is no value, and neither is what has no end; one that is in its last millisecond is there."""
+    plan = Cache[int]("c", ttl=10, stale_for=1).ttl_of("a")
+    assert (plan.name, plan.effect, plan.parse([kind, milliseconds])) == ("cache.ttl_of", Effect.READS, left)
 
 
 def test_load() -> None:
@@ -141,6 +154,29 @@ def test_load_many() -> None:
     assert asked == [["none", "a"]]
     assert desk.events() == ["hit", "miss", "miss", "hit", "hit"]
     assert desk(desk.cache.load_many([], loader)) == {}
+
+
+def test_many_that_are_stale() -> None:
+    """They are loaded first."""
+    desk = Desk(stale_for=5)
+    desk(desk.cache.set_many({"a": 1, "b": 1}))
+    desk.advance(10)
+    assert desk(desk.cache.load_many("ab", lambda keys: dict.fromkeys(keys, 2))) == {"a": 2, "b": 2}
+    assert desk(desk.cache.get_many("ab")) == {"a": 2, "b": 2}
+
+
+def test_many_with_a_tag_that_somebody_else_loads() -> None:
+    """What is waited for is asked for with the same tag, and by the same chance."""
+    cache: Cache[int] = Cache("c", ttl=10)
+    dry = Dry(cache.load_many(["a"], lambda _: {}, tags=["t"], chance=lambda: 1.0))
+    busy = [b"busy", EPOCH.encode(), 1999, None]
+    dry.expect("cache.get").answer(None, None).expect("batch(cache.acquire)").answer(busy, b"id")
+    dry.expect("cache.get").answer(None, None).expect("cache.acquire").answer(busy, b"id")
+    step: Any = dry.expect("cache.wait")._step
+    assert step.blocks_for == 2.01
+    there = [b"hit", EPOCH.encode(), 9000, entry("8", tags={"tag:{t}": "id"})]
+    dry.answer(None).expect("cache.acquire").answer(there, b"id")
+    assert dry.result == {"a": 8}
 
 
 def test_many_that_somebody_else_loads() -> None:
@@ -216,6 +252,27 @@ def test_tags() -> None:
     assert desk(desk.cache.load("a", lambda: 9, tags=["x", "y"])) == 9
     desk(desk.cache.forget("b", tags=["y"]))
     assert desk(desk.cache.get_many("ab")) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "tags", "keys"),
+    [
+        ({}, (), ["cache:{c:a}"]),
+        ({}, ("t",), ["cache:{c:a}", "tag:{t}"]),
+        ({"clearable": True}, (), ["cache:{c:a}", "cache:{c}:generation"]),
+        (
+            {"clearable": True, "namespace": "n"},
+            ("t",),
+            ["n:cache:{c:a}", "n:tag:{t}", "n:cache:{c}:generation"],
+        ),
+    ],
+)
+def test_what_is_known_beforehand_is_read_at_once(options: Any, tags: Sequence[str], keys: list[str]) -> None:
+    """The entry, the tags that were named, and what `clear` takes away, in one round trip."""
+    cache = Cache[int]("c", ttl=10, **options)
+    step: Any = Dry(cache.load("a", lambda: 1, tags=tags)).expect("cache.get")._step
+    assert [command.args for command in step.commands] == [("GET", key) for key in keys]
+    assert step.effect is Effect.READS
 
 
 def test_clear() -> None:
@@ -317,12 +374,14 @@ def test_loading_without_redis(error: Exception) -> None:
     dry.expect("cache.fill").fail(error)
     assert (dry.result, told) == (1, ["takeover", "miss", "redis_error"])
     many = cache.load_many(["a", "b"], lambda keys: dict.fromkeys(keys, 1))
+    told.clear()
     dry_many = Dry(many)
     dry_many.expect("cache.get").fail(error)
-    assert dry_many.result == {"a": 1, "b": 1}
+    assert (dry_many.result, told) == ({"a": 1, "b": 1}, ["redis_error"])
+    told.clear()
     dry_many = Dry(many)
     dry_many.expect("cache.get").answer(entry("7"), None).expect("batch(cache.acquire)").fail(error)
-    assert dry_many.result == {"a": 7, "b": 1}
+    assert (dry_many.result, told) == ({"a": 7, "b": 1}, ["hit", "redis_error"])
     dry_many = Dry(cache.load_many(["a"], lambda keys: dict.fromkeys(keys, 1)))
     dry_many.expect("cache.get").answer(None).expect("batch(cache.acquire)").answer(
         [b"load", EPOCH.encode(), 5000, None]
@@ -410,6 +469,79 @@ def test_a_stale_value_where_the_loader_of_ones_own_fails() -> None:
         _ = dry.result
 
 
+def test_what_becomes_of_a_stale_value() -> None:
+    """Where it has gone meanwhile, or cannot be read, it is loaded first; what cannot be written is loaded once."""
+    cache: Cache[Any] = Cache("c", ttl=10, stale_for=5)
+    for answer in ([b"load", EPOCH.encode(), 5000, None], [b"refresh", b"f" * 16, 5000, entry("{", epoch="f" * 16)]):
+        dry = Dry(cache.load("a", lambda: 9))
+        dry.expect("cache.get").answer(entry("3"), 5000).expect("cache.acquire").answer(answer)
+        dry.expect("cache.fill").answer(1)
+        assert dry.result == 9
+    calls = list[int]()
+
+    def loader() -> object:
+        calls.append(1)
+        return object
+
+    dry = Dry(Cache[Any]("c", ttl=10, stale_for=5, serve_stale="on_error").load("a", loader))
+    dry.expect("cache.get").answer(entry("3"), 5000)
+    dry.expect("cache.acquire").answer([b"refresh", EPOCH.encode(), 5000, None])
+    dry.expect("cache.abandon").answer(1)
+    with pytest.raises(EncodeError):
+        _ = dry.result
+    assert calls == [1]
+
+
+@pytest.mark.parametrize(
+    ("value", "tags", "answer", "settled"),
+    [(1, {}, 1, True), (1, {"t": "id"}, 1, False), (1, {}, 0, False), (1, {}, AWAY[0], False), (MISS, {}, 1, False)],
+)
+def test_what_is_known_to_have_been_valid(value: Any, tags: Any, answer: Any, settled: bool) -> None:
+    """What was stored without a tag, as nobody has invalidated it meanwhile; all who waited may have that only."""
+    cache: Cache[Any] = Cache("c", ttl=10)
+    job = Loading[Any]("a", lambda: value, 10_000, (), lambda: 0.0)
+    dry = Dry(cache._load_and_store(job, Acquired("load", EPOCH, 5.0, b"", tags)))
+    step = dry.expect("cache.abandon" if value is MISS else "cache.fill")
+    step.fail(answer) if isinstance(answer, Exception) else step.answer(answer)
+    assert (dry.result.got, dry.result.settled) == (value, settled)
+
+
+def test_what_loading_has_cost_is_kept() -> None:
+    """In seconds, of one and of several together: what early loading goes by."""
+
+    @flow
+    def slow(value: Any) -> Any:
+        yield from Sleep(0.5)
+        return value
+
+    cache: Cache[Any] = Cache("c", ttl=10)
+    for step, sent in (
+        (cache.load("a", slow(1)), "%s"),
+        (cache.load_many(["a"], lambda _: slow({"a": 1})), "batch(%s)"),
+    ):
+        dry = Dry[Any](step, now=100.0)
+        dry.expect("cache.get").answer(None)
+        dry.expect(sent % "cache.acquire").answer([b"load", EPOCH.encode(), 5000, None]).sleep(0.5)
+        filling: Any = dry.expect(sent % "cache.fill")._step
+        stored = Stored.unpack(filling.commands[0].args[6])
+        assert stored is not None
+        assert stored.cost == 0.5
+
+
+def test_what_was_loaded_for_oneself_is_not_for_those_who_wait() -> None:
+    """Nor is the stale value that is served where that failed, which is told."""
+    told: list[str] = []
+    cache: Cache[Any] = Cache("c", ttl=10, on_event=lambda event, _: told.append(event))
+
+    def fails() -> Any:
+        raise ZeroDivisionError
+
+    assert Dry(cache._load_alone(lambda: 1, Seen(MISS)), now=5.0).result == Fetched(1, settled=False, began_at=5.0)
+    assert told == []
+    assert Dry(cache._load_alone(fails, Seen(3)), now=5.0).result == Fetched(3, settled=False, began_at=5.0)
+    assert told == ["load_error"]
+
+
 @pytest.mark.parametrize(("chance", "early"), [(0.0, False), (0.8646, False), (0.8647, True), (1.0, True)])
 def test_early_loading(chance: float, early: bool) -> None:
     """By the paper: with more chance the nearer the end is, measured by what it takes to load."""
@@ -417,7 +549,9 @@ def test_early_loading(chance: float, early: bool) -> None:
     dry = Dry(cache.load("a", lambda: 9, chance=lambda: chance))
     dry.expect("cache.get").answer(entry("3"), 1000)  # -0.5 ln(1 - chance) >= 1
     if early:
-        dry.expect("cache.acquire").answer([b"refresh", EPOCH.encode(), 1000, entry("3")])
+        step: Any = dry.expect("cache.acquire")._step
+        assert step.commands[0].args[-2:] == (1, ""), "only where nobody else is at it"
+        dry.answer([b"refresh", EPOCH.encode(), 1000, entry("3")])
     assert dry.result == 3
 
 

@@ -17,6 +17,7 @@ from redis_patterns import (
     SlidingLog,
     TokenBucket,
     Unreachable,
+    Within,
 )
 from redis_patterns.testing import Dry
 
@@ -56,6 +57,7 @@ def test_what_is_decided_without_it(error: Exception) -> None:
     """Open allows, closed refuses until Redis is asked again, and both say that they were not asked."""
     decision = hit(Guarded(LIMIT, when_away="open"), error)
     assert (decision.allowed, decision.source, decision.degraded, decision.taken) == (True, "open", True, ())
+    assert (decision.limit, decision.remaining, decision.retry_after, decision.reset_after) == (10, 10, 0, 0)
     decision = hit(Guarded(LIMIT, when_away="closed", pause=2), error)
     assert (decision.allowed, decision.source, decision.retry_after, decision.refused_by) == (
         False,
@@ -63,8 +65,31 @@ def test_what_is_decided_without_it(error: Exception) -> None:
         2,
         ("api",),
     )
+    assert (decision.limit, decision.remaining, decision.reset_after, decision.next_after) == (10, 0, 2, 2)
     with pytest.raises(type(error)):
         hit(Guarded(LIMIT), error)
+
+
+@pytest.mark.parametrize(("policy", "allows"), [("open", True), ("closed", False)])
+def test_several_limits_without_it(policy: Any, allows: bool) -> None:
+    """One decision, with the part of each."""
+    decision = hit(Guarded(AllOf(LIMIT, FixedWindow("day", limit=12, per=86400)), when_away=policy), AWAY)
+    assert (decision.allowed, decision.source) == (allows, policy)
+    assert [(part.name, part.allowed, part.source, part.parts) for part in decision.parts] == [
+        ("api", allows, policy, ()),
+        ("day", allows, policy, ()),
+    ]
+
+
+def test_redis_is_waited_for_no_longer_than_it_was_told() -> None:
+    """In seconds; what is no single plan waits by itself."""
+    steps = Guarded(LIMIT, within=0.5).hit("ann").steps()
+    next(steps)
+    step = steps.send(0.0)
+    assert isinstance(step, Within)
+    assert step.seconds == 0.5
+    inner = Guarded(Guarded(LIMIT, when_away="open"), within=0.5)
+    assert hit(inner, AWAY).source == "open"
 
 
 @pytest.mark.parametrize("code", ["WRONGTYPE", "CORRUPT", "NOPERM"])
@@ -99,6 +124,17 @@ def test_buckets_in_this_process() -> None:
     assert hit(guarded, None, cost=4, now=0.5).allowed
     assert hit(guarded, None, cost=11, now=0.5).retry_after is None
     assert hit(guarded, None, now=500).remaining == 9
+    assert (first.next_after, second.next_after, first.delay, first.parts) == (0.5, 0.25, 0.0, ())
+    never = hit(Guarded(LIMIT, when_away="local"), AWAY, cost=11)
+    assert (never.remaining, never.next_after, never.reset_after) == (10, 0.0, 0.0)
+
+
+def test_a_leaky_bucket_in_this_process() -> None:
+    """It delays there too."""
+    guarded = Guarded(LeakyBucket("x", capacity=3, leak_rate=0.25), when_away="local", pause=1000)
+    dry = Dry(guarded.hit("ann"))
+    dry.expect("leaky_bucket.hit").fail(AWAY)
+    assert [dry.result.delay, Dry(guarded.hit("ann")).result.delay, Dry(guarded.hit("ann")).result.delay] == [0, 4, 8]
 
 
 def test_buckets_of_several_limits() -> None:
@@ -134,7 +170,10 @@ def test_refusals_are_remembered() -> None:
     assert (again.allowed, again.source, again.retry_after, again.degraded) == (False, "memory", 0.5, False)
     assert hit(guarded, allowed(), cost=1, now=11.5).source == "redis"
     assert hit(guarded, allowed(), cost=3, now=12).source == "redis"
-    assert hit(Guarded(LIMIT), refused(2_000_000), now=10).source == "redis"
+    assert len(guarded._refusals) == 1, "what was allowed is not remembered"
+    forgetful = Guarded(LIMIT)
+    assert hit(forgetful, refused(2_000_000), now=10).source == "redis"
+    assert forgetful._refusals == {}
 
 
 def test_memory_is_bounded() -> None:
@@ -148,6 +187,24 @@ def test_memory_is_bounded() -> None:
         dry = Dry(guarded.hit(f"id-{number}"), now=6)
         assert dry.result.source == "local"
     assert len(guarded._debts) == 3
+
+
+def test_only_what_was_learned_first_is_forgotten() -> None:
+    """As many ids as there is room for are all known, whatever the number of limits and whoever comes again."""
+    guarded = Guarded(AllOf(LIMIT, SlidingCounter("day", limit=12, per=86400)), when_away="local", most=2, pause=1000)
+
+    def taken(id: str) -> int:
+        return 12 - Dry(guarded.hit(id), now=0).result.parts[1].remaining
+
+    hit(guarded, AWAY, now=0)
+    assert [taken(id) for id in ("bob", "bob", "ann", "bob", "cy", "bob", "ann")] == [1, 2, 2, 3, 1, 4, 1]
+    remembering = Guarded(LIMIT, remember=True, most=2)
+    for cost in (1, 2):
+        hit(remembering, refused(2_000_000), cost=cost, now=0)
+    hit(remembering, refused(2_000_000), cost=2, now=2)
+    hit(remembering, refused(2_000_000), cost=1, now=2)
+    for cost in (1, 2):
+        assert hit(remembering, None, cost=cost, now=3.9).source == "memory"
 
 
 def test_waiting_works_through_it() -> None:

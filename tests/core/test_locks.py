@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,9 +27,11 @@ from redis_patterns import (
 )
 from redis_patterns.testing import Dry
 from redis_patterns_core.lease_records import fingerprint
+from redis_patterns_core.leases import campaign
 
 LOCK = Lock("x", ttl=9)
 FENCE = 1_700_000_000_000_000
+NO_TEXT: Any = 5
 OURS: Any = [1, 9000, FENCE]
 
 
@@ -60,6 +63,46 @@ def test_acquire_gives_a_lease_or_nothing() -> None:
     assert lease is not None
     assert lease.fence == FENCE
     assert LOCK.acquire("t").parse([taken(5)]) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "line", "effect"),
+    [
+        (
+            lambda: LOCK.acquire("t"),
+            "lock.acquire",
+            "lock_acquire 4 lock:{x} lock:{x}:fence lock:{x}:waiting lock:{x}:wake t 9000 0",
+            Effect.IDEMPOTENT,
+        ),
+        (lambda: LOCK.extend(Lease("x", "t")), "lock.extend", "lock_extend 1 lock:{x} t 9000", Effect.IDEMPOTENT),
+        (lambda: LOCK.extend(Lease("x", "t"), 0.001), "lock.extend", "lock_extend 1 lock:{x} t 1", Effect.IDEMPOTENT),
+        (
+            lambda: LOCK.release(Lease("x", "t")),
+            "lock.release",
+            "lock_release 3 lock:{x} lock:{x}:waiting lock:{x}:wake t",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            lambda: Lock("x").inspect(),
+            "lock.inspect",
+            "lock_inspect 3 lock:{x} lock:{x}:fence lock:{x}:waiting",
+            Effect.READS,
+        ),
+        (
+            lambda: Lock("x", namespace="shop").acquire("t"),
+            "lock.acquire",
+            "lock_acquire 4 shop:lock:{x} shop:lock:{x}:fence shop:lock:{x}:waiting shop:lock:{x}:wake t 10000 0",
+            Effect.IDEMPOTENT,
+        ),
+    ],
+)
+def test_what_is_sent(make: Callable[[], Plan[Any]], name: str, line: str, effect: Effect) -> None:
+    """One script each, its keys and its numbers in milliseconds; all of them may be sent again."""
+    plan = make()
+    (command,) = plan.commands
+    assert command.script is not None
+    words = " ".join(str(word) for word in (command.script.name, *command.args[2:]))
+    assert (plan.name, words, plan.effect) == (name, line, effect)
 
 
 def test_tokens_are_made_for_each_acquisition() -> None:
@@ -176,6 +219,9 @@ def test_what_is_told_of_a_holder() -> None:
     assert LOCK.inspect().parse([[b"s3cret", 1500, FENCE, 3]]) == Occupancy(
         (Holder(lease.fingerprint, FENCE / 1e6, 1.5, FENCE),), 3
     )
+    assert LOCK.inspect().parse([[b"s3cret", 0, FENCE, 0]]) == Occupancy(
+        (Holder(lease.fingerprint, FENCE / 1e6, 0.0, FENCE),), 0
+    ), "in its last millisecond it is no lock without an end"
     assert LOCK.inspect().parse([[b"s3cret", -1, 0, 0]]) == Occupancy((Holder(lease.fingerprint, None, None, 0),), 0)
     assert LOCK.inspect().parse([[b"", 0, 0, 2]]) == Occupancy((), 2)
     assert "s3cret" not in lease.fingerprint
@@ -275,6 +321,33 @@ def test_give_back_takes_a_lost_answer_for_no_loss() -> None:
     dry = Dry(LOCK.give_back(Lease("x", "t")))
     dry.expect("lock.release").fail(OutcomeUnknown("lock.release", "reset")).expect("lock.release").answer(0)
     assert dry.result is True
+
+
+@pytest.mark.parametrize("reply", [1, [b"key"], [b"key", b"1", b"more"], b"x"])
+def test_a_wake_up_is_a_list_and_its_element(reply: Any) -> None:
+    """Anything else is a `DecodeError`, and what may be held is given back."""
+    step = waiting(60).expect("lock.acquire").answer(taken(5000)).expect("lock.wait")._step
+    assert isinstance(step, Plan)
+    with pytest.raises(DecodeError):
+        step.parse([reply])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Lock(""), "name must"),
+        (lambda: Lock("x", ttl=0), "ttl must"),
+        (lambda: Lock("x", namespace=NO_TEXT), "namespace must"),
+        (lambda: LOCK.extend(Lease("x", "t"), 0), "ttl must"),
+        (lambda: Dry(LOCK.wait_for(-0.001)).result, "wait must"),
+        (lambda: Dry(campaign(LOCK, -0.001)).result, "wait must"),
+        (lambda: Dry(MultiLock(LOCK).wait_for(-0.001)).result, "wait must"),
+    ],
+)
+def test_nonsense_is_refused(make: Callable[[], object], message: str) -> None:
+    """By the name of the argument."""
+    with pytest.raises(ConfigurationError, match=f"^{message}"):
+        make()
 
 
 @pytest.mark.parametrize("token", ["", 7, b"t", "ä"])

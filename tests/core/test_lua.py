@@ -105,8 +105,14 @@ def test_fences_only_grow(version: str) -> None:
         redis.now += step
         redis.expire()
         seen.append(acquire(f"t{number}"))
-        assert seen[-1] > seen[-2]
+        assert seen[-1] == max(seen[-2] + 1, redis.now), "no number is left out without need"
         assert acquire(f"t{number}") == seen[-1]
+        assert redis.expiry["lock:{x}:fence"] == redis.now + 2_000_000 + 86_400_000_000
+        if number == 2:
+            del redis.strings["lock:{x}:fence"]  # lost while it is held
+            redis.now += 1
+            seen.append(acquire("t2"))
+            assert seen[-1] == seen[-2] + 1 == redis.now
         if number == 5:
             del redis.strings["lock:{x}:fence"]  # lost: the clock knows better
         redis.run(lock.release(Lease("x", f"t{number}")))
@@ -138,6 +144,7 @@ def test_a_release_wakes_one_who_waits(version: str) -> None:
     for _ in range(2):
         redis.run(lock.release(Lease("x", "a")))
     assert redis.lists[lock.wake_key] == ["1"]
+    assert redis.expiry[lock.wake_key] == redis.now + 60_000_000
     redis.lists.clear()  # b took it, and is cancelled
     redis.run(lock.release(Lease("x", "b")))
     assert redis.lists[lock.wake_key] == ["1"]
@@ -148,3 +155,31 @@ def test_a_release_wakes_one_who_waits(version: str) -> None:
     assert look("d", 0)[0] == 0
     assert waiting() == 0, "its wait is over"
     assert set(redis.expiry) == {lock.key, f"{lock.key}:fence"}
+
+
+@pytest.mark.parametrize("version", sorted(RUNTIMES))
+def test_who_waits_is_counted_until_its_wait_is_over(version: str) -> None:
+    """To the millisecond; then the next who asks takes it out of the line, which goes with the last of them."""
+    redis, lock, line = Fake(version), Lock("x", ttl=60), "lock:{x}:waiting"
+
+    def inspected() -> Any:
+        return redis.reply(lock.inspect().commands[0])
+
+    redis.now += 999_999
+    moment = redis.now // 1000
+    redis.run(lock.acquire("a"))
+    for token, wait in (("b", 1000), ("c", 500)):
+        assert redis.reply(lock._acquisition(token, wait)) == [0, 60_000, 0]
+        assert redis.sets[line][token] == moment + wait
+    assert redis.expiry[line] == redis.now + 1_000_000, "the shorter wait does not cut the longer one"
+    redis.now += 499_000
+    assert inspected() == [b"a", 59_501, 1_700_000_000_999_999, 2]
+    redis.now += 1
+    assert inspected()[3] == 1
+    redis.reply(lock._acquisition("d", 2000))
+    assert set(redis.sets[line]) == {"b", "d"}
+    assert redis.expiry[line] == redis.now + 2_000_000
+    del redis.strings["lock:{x}:fence"]
+    assert inspected() == [b"a", 59_500, 0, 2]
+    redis.run(lock.release(Lease("x", "a")))
+    assert inspected() == [b"", 0, 0, 2]

@@ -4,7 +4,17 @@ from typing import Any
 
 import pytest
 
-from redis_patterns import ConfigurationError, FairLock, Lease, Lock, MultiLock, OutcomeUnknown, Semaphore
+from redis_patterns import (
+    Command,
+    ConfigurationError,
+    FairLock,
+    Lease,
+    Lock,
+    MultiLock,
+    OutcomeUnknown,
+    Plan,
+    Semaphore,
+)
 from redis_patterns.testing import Dry
 
 A, B = Lock("a", ttl=9), Lock("b", ttl=6)
@@ -36,7 +46,8 @@ def test_what_is_held_is_kept_while_the_next_is_waited_for() -> None:
     """At a third of the shortest TTL of those."""
     run = dry()
     run.expect("lock.acquire").answer(FREE).expect("lock.acquire").answer(TAKEN)
-    run.expect("lock.wait").advance(3).answer(None).expect("lock.acquire").answer(TAKEN)
+    waits = Plan("lock.wait", (Command(("BLPOP", "lock:{b}:wake", 3.0)),), lambda _: None, blocks_for=3.0)
+    run.expect(waits).advance(3).answer(None).expect("lock.acquire").answer(TAKEN)
     run.expect("locks.extend").answer(1).expect("lock.acquire").answer(FREE).expect("locks.extend").answer(1, 1)
     assert run.result is not None
 
@@ -67,6 +78,27 @@ def test_all_or_none() -> None:
         _ = run.result
 
 
+def test_a_wait_that_is_over_before_the_last_one() -> None:
+    """It is tried once, so that what is free is not missed, and nobody stands in line for it."""
+    for answer, plan in ((FREE, "locks.extend"), (TAKEN, "locks.release")):
+        run = dry(5)
+        step = run.expect("lock.acquire").advance(6).answer(FREE).expect("lock.acquire")._step
+        assert isinstance(step, Plan)
+        assert step.commands[0].args[-1] == 0
+        run.answer(answer).expect(plan).answer(1, 1)
+        assert (run.result is not None) == (answer is FREE)
+
+
+def test_the_wait_is_for_all_together() -> None:
+    """In seconds; what is left of it after the first is the second's, and chance is handed on."""
+    run = dry(0.5)
+    run.expect("lock.acquire").advance(0.2).answer(FREE).expect("lock.acquire").answer([0, 100, 0])
+    waits = Plan("lock.wait", (Command(("BLPOP", "lock:{b}:wake", 0.111)),), lambda _: None, blocks_for=0.111)
+    run.expect(waits).advance(0.3).answer(None)
+    run.expect("lock.acquire").answer(TAKEN).expect("locks.release").answer(1, 0)
+    assert run.result is None
+
+
 def test_extending_and_releasing() -> None:
     """One round trip for all; held only where each is."""
     lease = Lease("a, b", "t")
@@ -87,4 +119,4 @@ def test_what_is_not_allowed() -> None:
     with pytest.raises(ConfigurationError, match=r"different things.*'a', 'b', 'a'"):
         MultiLock(A, B, Lock("a", ttl=1))
     assert MultiLock(A, FairLock("a"), Semaphore("a", limit=2)).name == "a, a, a"
-    assert repr(MultiLock(A)) == f"MultiLock({A!r})"
+    assert repr(BOTH) == f"MultiLock({A!r}, {B!r})"

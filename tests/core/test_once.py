@@ -208,6 +208,12 @@ def test_who_waits_looks_less_and_less_often() -> None:
     with pytest.raises(StillRunning):
         dry.result  # noqa: B018
     assert dry.now == pytest.approx(103)
+    dry = Dry(ONCE.run("i", lambda: 7, wait=3, token="t", chance=lambda: 1.0))
+    for pause in (0.05, 0.1, 0.2):
+        dry.expect("once.claim").answer(running(5000))
+        dry.sleep(pause)
+    dry.expect("once.claim").answer(running(50))
+    dry.sleep(0.06)
 
 
 def test_who_waits_gets_the_result_or_does_it_itself() -> None:
@@ -411,6 +417,39 @@ def test_one_claim_at_a_time(server: Server) -> None:
         assert redis.run(ONCE.complete("i", "b", 2)) == Claim("done", "", 2, server.time())
         assert [redis.run(plan) for plan in (ONCE.renew("i", "b"), ONCE.abandon("i", "b"))] == [False, False]
         assert redis.run(ONCE.complete("other", "a", 1)).state == "absent"
+
+
+def test_a_claim_runs_out_at_its_millisecond(server: Server) -> None:
+    """For all who ask: until then it is running, and from then on it is unsettled, or the next one's."""
+    with server.sync() as redis:
+        server.clock.advance(0.9999)
+        since = server.time() // 1 + 0.999
+        assert redis.run(REFUSES.claim("i", "a")) == Claim("claimed", "a", None, since, 9)
+        server.clock.advance(8.999)
+        running = Claim[Any]("running", "", None, since, 0.001)
+        for plan in (REFUSES.look("i"), REFUSES.claim("i", "b"), ONCE.claim("i", "b"), ONCE.complete("i", "b", 1)):
+            assert redis.run(plan) == running
+        assert not redis.run(REFUSES.settle("i", 1))
+        assert not redis.run(REFUSES.forget("i"))
+        server.clock.advance(0.0002)
+        for plan in (REFUSES.look("i"), REFUSES.claim("i", "b"), ONCE.complete("i", "b", 1)):
+            assert redis.run(plan) == Claim("unsettled", "", None, since)
+        server.clock.advance(1)
+        assert redis.run(REFUSES.claim("i", "b")) == Claim("unsettled", "", None, since)
+        assert redis.run(ONCE.complete("i", "b", 1)) == Claim("unsettled", "", None, since)
+        assert redis.run(ONCE.claim("i", "b", fingerprint="f")) == Claim("claimed", "b", None, since + 10, 9)
+        assert redis.run(ONCE.claim("i", "b", fingerprint="g")) == Claim("reused", "", None, since + 10)
+        assert redis.run(ONCE.claim("i", "a")) == Claim("running", "", None, since + 10, 9)
+        assert redis.run(ONCE.complete("i", "b", 5)) == Claim("done", "", 5, since + 10)
+        for plan in (ONCE.look("i"), ONCE.claim("i"), ONCE.complete("i", "a", 6)):
+            assert redis.run(plan) == Claim("done", "", 5, since + 10)
+        assert redis.run(ONCE.complete("other", "a", 1)) == Claim("absent")
+        redis.run(ONCE.claim("j", "a"))
+        server.clock.advance(9)
+        assert redis.run(ONCE.settle("j", 1)), "to the millisecond too"
+        redis.run(ONCE.claim("k", "a"))
+        server.clock.advance(9)
+        assert redis.run(ONCE.forget("k"))
 
 
 def test_a_claim_that_ran_out_is_still_its_holders_while_nobody_comes(server: Server) -> None:

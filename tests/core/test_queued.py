@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from redis_patterns import (
     ConcurrencyLimit,
     ConfigurationError,
     DecodeError,
+    Effect,
     FairLock,
     Holder,
     Lease,
@@ -27,6 +29,7 @@ from redis_patterns_core.leases import campaign
 from redis_patterns_core.queued import Queued
 from tests.core.lua import RUNTIMES, Fake
 
+NO_TEXT: Any = 5
 FAIR = FairLock("x", ttl=10)
 RW = ReadWriteLock("x", ttl=10)
 GPUS = Semaphore("x", limit=4, ttl=10)
@@ -131,9 +134,14 @@ def test_the_dead_hold_nobody_up_for_long(line: Line) -> None:
     assert line.ask(FAIR, "c") == [0, 400, 0, "b"]
     line.redis.now += 400_000
     assert line.gets(FAIR, "c")
+    assert {part: set(line.redis.sets[f"fairlock:{{x}}:{part}"]) for part in ("queue", "waiting")} == {
+        "queue": {"x1::d"},
+        "waiting": {"x1::d"},
+    }
     line.releases(FAIR, "c")
     line.redis.now += 15_000_000
     assert line.gets(FAIR, "e"), "all are gone"
+    assert not any(line.redis.sets.get(f"fairlock:{{x}}:{part}") for part in ("queue", "waiting"))
     assert line.redis.run(FAIR.inspect()) == Occupancy((Holder(fingerprint("e"), *_since(line), 1),), 0)
 
 
@@ -166,6 +174,109 @@ def test_fences_grow(line: Line) -> None:
         else:
             line.redis.now += 10_001_000
     assert fences == sorted(set(fences))
+
+
+def test_a_fence_that_was_lost_while_it_is_held(line: Line) -> None:
+    """Who asks again has a new one, which is greater still; by one where the clock does not know better."""
+    first = line.ask(FAIR, "a")[2]
+    assert line.redis.expiry["fairlock:{x}:fence"] == line.redis.now + 10_000_000 + 86_400_000_000
+    del line.redis.strings["fairlock:{x}:fence"]
+    assert line.redis.reply(FAIR.inspect().commands[0]) == [0, 0, [b"x1::a", 10_000]]
+    line.redis.now += 1
+    assert line.ask(FAIR, "a")[2] == first + 1
+    line.releases(FAIR, "a")
+    assert line.ask(FAIR, "b")[2] == first + 2
+    line.redis.now += 1_000_000
+    assert line.ask(FAIR, "b")[2] == first + 2
+
+
+def test_a_wake_up_is_for_one(line: Line) -> None:
+    """One element however often it is given, and not for long; none is left when its turn was taken, or all gave up."""
+    wake, lists = GPUS.wake_key, line.redis.lists
+    everything = GPUS.permits(4)
+    assert line.gets(GPUS, "a")
+    assert line.gets(GPUS, "b")
+    line.ask(everything, "c")
+    for token in "ab":
+        assert line.releases(GPUS, token)
+    assert lists == {wake: ["1"]}
+    assert line.redis.expiry[wake] == line.redis.now + 15_000_000
+    line.redis.now += 1_000_000
+    for _ in range(2):
+        line.ask(GPUS, "d", 0)
+    assert lists == {wake: ["1"]}
+    assert line.redis.expiry[wake] == line.redis.now + 15_000_000
+    assert line.gets(everything, "c"), "by itself, before it was woken"
+    assert lists == {}
+    line.ask(GPUS, "d")
+    line.releases(everything, "c")
+    line.releases(GPUS, "d")
+    assert lists == {}
+
+
+def test_the_line_is_in_the_order_of_arrival_by_any_clock(line: Line) -> None:
+    """A microsecond apart at least, also when the clock steps back; it goes with the last who waits."""
+    assert line.gets(FAIR, "a")
+    began = line.redis.now
+    line.ask(FAIR, "b", 9000)
+    line.ask(FAIR, "c", 5000)
+    line.redis.now -= 1_000_000
+    line.ask(FAIR, "d", 500)
+    assert line.redis.sets["fairlock:{x}:queue"] == {"x1::b": began, "x1::c": began + 1, "x1::d": began + 2}
+    moment = began // 1000
+    assert line.redis.sets["fairlock:{x}:waiting"] == {
+        "x1::b": moment + 9000,
+        "x1::c": moment + 5000,
+        "x1::d": moment - 500,
+    }
+    for part in ("queue", "waiting"):
+        assert line.redis.expiry[f"fairlock:{{x}}:{part}"] == began + 9_000_000
+
+
+# When leases end
+
+
+def test_a_lease_ends_at_its_millisecond(line: Line) -> None:
+    """For all who ask: who extends or gives back then is told that it was over; the key goes with the last lease."""
+    exports = ConcurrencyLimit("x", limit=4, ttl=0.5)
+    short, long, redis = exports.slot("ann"), ConcurrencyLimit("x", limit=4, ttl=10).slot("ann"), line.redis
+    held = short.keys.held
+    redis.now += 999_999
+    moment = redis.now // 1000
+    for token in "abc":
+        assert line.gets(short, token)
+    assert redis.expiry[held] == redis.now + 500_000
+    assert line.gets(long, "d")
+    assert redis.sets[held] == {**{f"s1::{token}": moment + 500 for token in "abc"}, "s1::d": moment + 10_000}
+    assert redis.expiry[held] == redis.now + 10_000_000
+    redis.now += 499_000
+    assert redis.run(exports.count("ann")) == 4
+    assert [holder.ends_in for holder in redis.run(short.inspect()).holders] == [0.001, 0.001, 0.001, 9.501]
+    assert redis.run(short.extend(lease("a"))) is True
+    assert line.releases(short, "b") is True
+    redis.now += 1
+    assert redis.run(exports.count("ann")) == 2
+    assert [holder.ends_in for holder in redis.run(short.inspect()).holders] == [0.499, 9.5]
+    assert redis.run(short.extend(lease("c"))) is False
+    assert line.ask(long, "e")[0] == 1
+    assert "s1::c" not in redis.sets[held], "who comes takes away what is over, so that it does not count"
+    assert redis.run(long.extend(lease("e"), 20)) is True
+    assert redis.expiry[held] == redis.now + 20_000_000
+    assert redis.run(long.extend(lease("e"), 2)) is True
+    assert redis.expiry[held] == redis.now + 9_500_000
+    redis.now += 499_000
+    assert line.releases(short, "a") is False
+    assert set(redis.sets[held]) == {"s1::d", "s1::e"}
+
+
+def test_what_is_over_makes_room(line: Line) -> None:
+    """Also while another lease of the same thing goes on."""
+    assert line.gets(ConcurrencyLimit("x", limit=2, ttl=1).slot("ann"), "a")
+    slot = ConcurrencyLimit("x", limit=2, ttl=10).slot("ann")
+    assert line.gets(slot, "b")
+    assert not line.gets(slot, "c")
+    line.redis.now += 1_000_000
+    assert line.gets(slot, "c")
 
 
 # Readers and writers
@@ -319,6 +430,101 @@ def test_who_waits_does_so_behind_another() -> None:
     assert dry.result.fence == 7
 
 
+MEMBER = f"x1:{fingerprint('me')}:t"
+BEHIND = {member: fingerprint(member) for member in ("x1::t", "s1::t", "w3::t", MEMBER)}
+
+
+def keys(base: str, member: str = "", *, queue: bool = True) -> str:
+    """Give the keys that most scripts are given."""
+    behind = f" {base}:wake:{BEHIND[member]}" if member else ""
+    return f"{base} {base}:queue {base}:waiting {base}:wake{behind}" if queue else f"{base} {base}:waiting"
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "line", "effect"),
+    [
+        (
+            lambda: FairLock("x", ttl=10).acquire("t"),
+            "lock.acquire",
+            f"lease_acquire 6 {keys('fairlock:{x}', 'x1::t')} fairlock:{{x}}:fence x1::t 10000 0 1",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            lambda: FairLock("x", namespace="shop").inspect(),
+            "lock.inspect",
+            f"lease_inspect 3 {keys('shop:fairlock:{x}', queue=False)} shop:fairlock:{{x}}:fence",
+            Effect.READS,
+        ),
+        (
+            lambda: FAIR.extend(lease("t"), 3),
+            "lock.extend",
+            "lease_extend 1 fairlock:{x} x1::t 3000",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            lambda: FAIR.release(lease("t")),
+            "lock.release",
+            f"lease_release 5 {keys('fairlock:{x}', 'x1::t')} x1::t",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            lambda: ReentrantLock("x", owner="me").acquire("t"),
+            "lock.acquire",
+            f"lease_acquire 6 {keys('reentrantlock:{x}', MEMBER)} reentrantlock:{{x}}:fence {MEMBER} 10000 0 1",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            lambda: ReadWriteLock("x").read().acquire("t"),
+            "read lock.acquire",
+            f"lease_acquire 6 {keys('rwlock:{x}', 's1::t')} rwlock:{{x}}:fence s1::t 10000 0 {2**53 - 1}",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            lambda: ReadWriteLock("x").write().acquire("t"),
+            "write lock.acquire",
+            f"lease_acquire 6 {keys('rwlock:{x}', 'x1::t')} rwlock:{{x}}:fence x1::t 10000 0 1",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            lambda: Semaphore("x", limit=4, ttl=10).permits(3).acquire("t"),
+            "semaphore.acquire",
+            f"lease_acquire 5 {keys('semaphore:{x}', 'w3::t')} w3::t 10000 0 4",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            lambda: Semaphore("x", limit=4).inspect(),
+            "semaphore.inspect",
+            f"lease_inspect 2 {keys('semaphore:{x}', queue=False)}",
+            Effect.READS,
+        ),
+        (
+            lambda: ConcurrencyLimit("e", limit=2).count("ann"),
+            "slot.count",
+            "lease_count 1 slots:{ann}:held:e",
+            Effect.READS,
+        ),
+    ],
+)
+def test_what_is_sent(make: Callable[[], Plan[Any]], name: str, line: str, effect: Effect) -> None:
+    """One script each, its keys and its numbers in milliseconds; where nobody is alone there is no fence."""
+    plan = make()
+    (command,) = plan.commands
+    assert command.script is not None
+    words = " ".join(str(word) for word in (command.script.name, *command.args[2:]))
+    assert (plan.name, words, plan.effect) == (name, line, effect)
+
+
+def test_what_is_told_of_holders() -> None:
+    """The last fence is of who has it alone; a token may have a colon in it, which an owner has not."""
+    reply: Any = [2, 1_700_000_000_000_000, [f"x1:{fingerprint('me')}:a:b".encode(), 1500]]
+    holder = Holder(fingerprint("a:b"), 1_700_000_000.0, 1.5, 1_700_000_000_000_000)
+    assert FAIR.inspect().parse([reply]) == Occupancy((holder,), 2)
+    reply = [0, 1_700_000_000_000_000, [b"s1::a", 500, b"s1::b", 900]]
+    readers = Holder(fingerprint("a"), None, 0.5), Holder(fingerprint("b"), None, 0.9)
+    assert RW.read().inspect().parse([reply]) == Occupancy(readers, 0)
+    assert GPUS.inspect().parse([[0, 0, [b"w12::a", 500]]]).holders == (Holder(fingerprint("a"), None, 0.5, weight=12),)
+
+
 @pytest.mark.parametrize("reply", [[1, 2, 3, 4], [1, 2, 3, b"", b""], [1, 2], [0, 1, b"x", b""]])
 def test_malformed_answers(reply: Any) -> None:
     """What is not three numbers and a member is a `DecodeError`."""
@@ -349,9 +555,14 @@ def test_a_campaign_outlives_trouble() -> None:
     [
         (lambda: FairLock(""), "name must"),
         (lambda: FairLock("x", ttl=0), "ttl must"),
+        (lambda: FairLock("x", namespace=NO_TEXT), "namespace must"),
         (lambda: ReadWriteLock("", ttl=1), "name must"),
         (lambda: ReadWriteLock("x", ttl=-1), "ttl must"),
         (lambda: ReentrantLock("x", owner=""), "owner must"),
+        (lambda: ReentrantLock("x", owner="me", ttl=0), "ttl must"),
+        (lambda: Semaphore("", limit=1), "name must"),
+        (lambda: Semaphore("x", limit=1, ttl=0), "ttl must"),
+        (lambda: Semaphore("x", limit=1, namespace=NO_TEXT), "namespace must"),
         (lambda: Semaphore("x", limit=0), "limit must"),
         (lambda: Semaphore("x", limit=2, weight=3), "weight must be at most the limit of 2, not 3"),
         (lambda: GPUS.permits(0), "weight must"),
@@ -359,5 +570,5 @@ def test_a_campaign_outlives_trouble() -> None:
 )
 def test_nonsense_is_refused(make: Any, message: str) -> None:
     """By the name of the argument."""
-    with pytest.raises(ConfigurationError, match=message):
+    with pytest.raises(ConfigurationError, match=f"^{message}"):
         make()

@@ -11,13 +11,16 @@ import pytest
 
 from redis_patterns import (
     GCRA,
+    AllOf,
     ConfigurationError,
     Decision,
     DecodeError,
+    Effect,
     ErrorReply,
     FixedWindow,
     LeakyBucket,
     Limit,
+    Plan,
     RateLimited,
     SlidingCounter,
     SlidingLog,
@@ -206,6 +209,16 @@ def test_a_decision_is_true_when_it_allows() -> None:
     assert not Decision(False, 1, 0, 1.0, 1.0, 1.0)
 
 
+def test_what_is_shown_of_a_decision() -> None:
+    """What is the usual is left out, and so are the ids of whom it took from."""
+    taken = (("bucket:{ann}:b", 1, 7),)
+    shown = "Decision(allowed=True, limit=2, remaining=1, retry_after=0.0, reset_after=0.25, next_after=0.25"
+    assert repr(Decision(True, 2, 1, 0.0, 0.25, 0.25, taken=taken)) == f"{shown})"
+    assert repr(Decision(True, 2, 1, 0.0, 0.25, 0.25, 0.5, "b", "local")) == (
+        f"{shown}, delay=0.5, name='b', source='local')"
+    )
+
+
 def test_never_is_not_a_long_wait() -> None:
     """A hit that costs more than the bucket holds will never be allowed, and says so."""
     assert TokenBucket("b", capacity=2, refill_rate=1).hit("id", 3).parse([[0, 2, -1, 0, 0, 0, 0]]).retry_after is None
@@ -243,6 +256,14 @@ def test_a_rate_is_a_positive_number(rate: object) -> None:
     """A bucket that never fills is a mistake."""
     with pytest.raises(ConfigurationError, match="refill_rate must be"):
         TokenBucket("b", capacity=1, refill_rate=rate)  # type: ignore[arg-type]
+
+
+def test_a_leaky_bucket_names_its_own_numbers() -> None:
+    """The rate of one that delays is how fast it leaks."""
+    with pytest.raises(ConfigurationError, match=r"^leak_rate must be more than 0"):
+        LeakyBucket("x", capacity=1, leak_rate=0)
+    with pytest.raises(ConfigurationError, match=r"^capacity must"):
+        LeakyBucket("x", capacity=0, leak_rate=1)
 
 
 @pytest.mark.parametrize("number", [0, -1, 1.5, None, True, "3", 2**53])
@@ -290,6 +311,92 @@ def at_the_start(version: str) -> Fake:
     redis = Fake(version)
     redis.now -= redis.now % (10 * SECOND)
     return redis
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "line", "effect"),
+    [
+        (
+            lambda: FixedWindow("x", limit=5, per=10).hit("id", 2),
+            "fixed_window.hit",
+            "rate_limit 1 ratelimit:{id}:fixed:x hit fixed 5 10000000 0 2 0",
+            Effect.ONCE,
+        ),
+        (
+            lambda: SlidingLog("x", limit=5, per=10).peek("id"),
+            "sliding_log.peek",
+            "rate_limit 1 ratelimit:{id}:log:x peek log 5 10000000 0 1 0",
+            Effect.READS,
+        ),
+        (
+            lambda: SlidingCounter("x", limit=5, per=10, charge_refused=True, namespace="n").hit("id"),
+            "sliding_counter.hit",
+            "rate_limit 1 n:ratelimit:{id}:counter:x hit counter 5 10000 0 1 1",
+            Effect.ONCE,
+        ),
+        (
+            lambda: TokenBucket("x", capacity=5, refill_rate=0.5).hit("id"),
+            "token_bucket.hit",
+            "rate_limit 1 bucket:{id}:x hit bucket 5 1 2000000 1 0",
+            Effect.ONCE,
+        ),
+        (
+            lambda: GCRA("x", limit=7, per=3, burst=2, namespace="n").peek("id"),
+            "gcra.peek",
+            "rate_limit 1 n:bucket:{id}:x peek bucket 2 7 3000000 1 0",
+            Effect.READS,
+        ),
+        (
+            lambda: LeakyBucket("x", capacity=5, leak_rate=0.5).hit("id"),
+            "leaky_bucket.hit",
+            "rate_limit 1 bucket:{id}:x hit bucket 5 1 2000000 1 0",
+            Effect.ONCE,
+        ),
+        (
+            lambda: AllOf(EVERY["fixed"], changed(EVERY["bucket"], charge_refused=True)).hit("id", [1, 2]),
+            "all_of.hit",
+            "rate_limit 2 ratelimit:{id}:fixed:x bucket:{id}:x hit fixed 5 10000000 0 1 0 bucket 5 1 2000000 2 1",
+            Effect.ONCE,
+        ),
+        (
+            lambda: AllOf(EVERY["fixed"]).peek("id"),
+            "all_of.peek",
+            "rate_limit 1 ratelimit:{id}:fixed:x peek fixed 5 10000000 0 1 0",
+            Effect.READS,
+        ),
+        (lambda: EVERY["log"].reset("id"), "sliding_log.reset", "DEL ratelimit:{id}:log:x", Effect.IDEMPOTENT),
+        (
+            lambda: AllOf(EVERY["fixed"], EVERY["bucket"]).reset("id"),
+            "all_of.reset",
+            "DEL ratelimit:{id}:fixed:x bucket:{id}:x",
+            Effect.IDEMPOTENT,
+        ),
+        *[
+            (
+                lambda kind=kind: EVERY[kind].refund(
+                    Decision(True, 5, 4, 0.0, 0.0, 0.0, taken=((EVERY[kind].key("id"), 3, 7),))
+                ),
+                f"{EVERY[kind].word}.refund",
+                f"rate_limit_refund 1 {EVERY[kind].key('id')} {told} 7 3",
+                Effect.ONCE,
+            )
+            for kind, told in (("fixed", "fixed 10000000"), ("counter", "counter 10000"), ("log", "log 10000000"))
+        ],
+        (
+            lambda: AllOf(EVERY["fixed"]).refund(Decision(False, 5, 4, 0.0, 0.0, 0.0)),
+            "all_of.refund",
+            "",
+            Effect.READS,
+        ),
+    ],
+)
+def test_what_is_sent(make: Callable[[], Plan[Any]], name: str, line: str, effect: Effect) -> None:
+    """One command for one id; what takes or gives is sent once."""
+    plan, told = make(), ""
+    for command in plan.commands:
+        words = command.args if command.script is None else (command.script.name, *command.args[2:])
+        told += " ".join(map(str, words))
+    assert (plan.name, told, plan.effect) == (name, line, effect)
 
 
 @every
@@ -437,6 +544,22 @@ def test_waiting_until_a_hit_is_allowed() -> None:
     assert dry.result.allowed
 
 
+def test_a_wait_that_is_just_long_enough() -> None:
+    """To the microsecond: a hit that will be allowed at its end is waited for, by a limit of each kind."""
+    dry = Dry(EVERY["fixed"].wait_for("id", wait=3))
+    dry.expect("fixed_window.hit").advance(1).answer(*answer(0, 2_000_000))
+    dry.sleep(2)
+    dry.expect("fixed_window.hit").answer(*answer(1))
+    assert dry.result.allowed
+    dry = Dry(EVERY["leaky"].wait_for("id", wait=3))
+    dry.expect("leaky_bucket.hit").advance(1).answer(*answer(1, delay=2_000_000))
+    dry.sleep(2)
+    assert dry.result.allowed
+    for wrong in (-0.001, math.nan):
+        with pytest.raises(ConfigurationError, match=r"^wait must"):
+            _ = Dry(EVERY["fixed"].wait_for("id", wait=wrong)).result
+
+
 @pytest.mark.parametrize(("wait", "retry"), [(0, 1), (1, 1_000_001), (5, -1), (None, -1)])
 def test_a_wait_in_vain_is_not_begun(wait: float | None, retry: int) -> None:
     """Where the time is too short, or it will never be allowed, the answer is there at once."""
@@ -460,7 +583,8 @@ def test_a_leaky_bucket_is_waited_for_after_the_hit() -> None:
     dry = Dry(leaky.wait_for("id", wait=1))
     dry.expect("leaky_bucket.hit").answer(*answer(1, delay=2_000_000))
     dry.expect("leaky_bucket.refund").answer(1)
-    assert (dry.result.allowed, dry.result.retry_after, dry.result.taken) == (False, 1, ())
+    refused = dry.result
+    assert (refused.allowed, refused.retry_after, refused.delay, refused.taken) == (False, 1, 0, ())
 
 
 @lua
@@ -505,8 +629,12 @@ def test_rates_as_text(rate: str, limit: int, per: int) -> None:
     """As a person writes them."""
     assert FixedWindow.parse("x", rate) == FixedWindow("x", limit=limit, per=per)
     assert SlidingLog.parse("x", rate, namespace="n") == SlidingLog("x", limit=limit, per=per, namespace="n")
+    options: dict[str, Any] = {"charge_refused": True, "namespace": "n"}
     assert TokenBucket.parse("x", rate) == TokenBucket("x", capacity=limit, refill_rate=Fraction(limit, per))
-    assert GCRA.parse("x", rate) == GCRA("x", limit=limit, per=per)
+    assert TokenBucket.parse("x", rate, **options) == TokenBucket(
+        "x", capacity=limit, refill_rate=Fraction(limit, per), **options
+    )
+    assert GCRA.parse("x", rate, **options) == GCRA("x", limit=limit, per=per, **options)
 
 
 @pytest.mark.parametrize(
@@ -539,8 +667,15 @@ def test_what_cannot_be_counted_exactly() -> None:
     """A log is bounded in memory, a counter by its arithmetic."""
     with pytest.raises(ConfigurationError, match="limit must be a whole number from 1 to 10000"):
         SlidingLog("x", limit=10_001, per=1)
+    assert SlidingCounter("x", limit=2**30 - 1, per=2**22 / 1000).most == 2**30 - 1
     with pytest.raises(ConfigurationError, match=r"limit and per .* 2\*\*53"):
-        SlidingCounter("x", limit=2**40, per=86400)
+        SlidingCounter("x", limit=2**30, per=2**22 / 1000)
+    assert TokenBucket("x", capacity=2**51 - 1, refill_rate=Fraction(500_000)).most == 2**51 - 1
+    with pytest.raises(ConfigurationError, match=r"capacity and refill_rate .* 2\*\*53"):
+        TokenBucket("x", capacity=2**51, refill_rate=Fraction(500_000))
+    assert LeakyBucket("x", capacity=1, leak_rate=Fraction((2**53 - 1) * SECOND)).most == 1
+    with pytest.raises(ConfigurationError, match=r"capacity and leak_rate .* 2\*\*53"):
+        LeakyBucket("x", capacity=1, leak_rate=Fraction(2**53 * SECOND))
     with pytest.raises(ConfigurationError, match=r"burst and limit .* 2\*\*53"):
         GCRA("x", limit=1, per=86400, burst=2**40)
 

@@ -26,6 +26,7 @@ from redis_patterns import (
 )
 from redis_patterns.testing import Dry
 from redis_patterns.testing.memory import Server
+from redis_patterns_core.session_records import digest
 
 EPOCH = 1_700_000_000
 SESSIONS = Sessions(idle=100, absolute=300, note_every=1, renew_every=50, grace=10)
@@ -77,6 +78,49 @@ def test_how_long_it_lives(server: Server) -> None:
     assert server.keys() == []
 
 
+def test_it_ends_at_its_millisecond(server: Server) -> None:
+    """By whatever it is asked for: until then it counts, is listed and ended with the others, and then no more."""
+    refusing = replace(SESSIONS, max_per_user=2, when_full="refuse")
+    noting = replace(SESSIONS, note_every=0)
+    server.clock.advance(0.9999)
+    users = ("counted", "ended", "listed", "ended late", "full")
+    made = [run(server, SESSIONS.create(user)) for user in users]
+    assert {(one.created_at, one.ends_at) for one in made} == {(EPOCH + 0.999, EPOCH + 100.999)}
+    visitors = [run(server, SESSIONS.create()) for _ in range(2)]
+    assert run(server, noting.load(visitors[0].id)).seen_at == EPOCH + 0.999
+    server.clock.advance(50)
+    for user in users:
+        run(server, SESSIONS.create(user))
+    server.clock.advance(49.999)
+    assert run(server, SESSIONS.count("counted")) == 2
+    assert len(run(server, SESSIONS.devices("listed"))) == 2
+    assert run(server, SESSIONS.destroy_all("ended")) == 2
+    with pytest.raises(TooManySessions):
+        run(server, refusing.create("full"))
+    assert run(server, SESSIONS.load(visitors[0].id)) is not None
+    server.clock.advance(0.0002)
+    assert run(server, SESSIONS.load(visitors[1].id)) is None
+    assert run(server, SESSIONS.count("counted")) == 1
+    assert len(run(server, SESSIONS.devices("listed"))) == 1
+    assert run(server, SESSIONS.destroy_all("ended late")) == 1
+    assert run(server, refusing.create("full")).user == "full"
+
+
+def test_the_index_lives_as_long_as_the_last_of_its_sessions(server: Server) -> None:
+    """A session that is near its absolute end does not take the others with it."""
+    first = run(server, SESSIONS.create("ann"))
+    for at in (90, 180, 245):
+        server.clock.advance(at - server.clock())
+        assert run(server, SESSIONS.load(first.id)).ends_at == EPOCH + min(at + 100, 300)
+    second = run(server, SESSIONS.create("ann"))
+    server.clock.advance(5)
+    assert run(server, SESSIONS.load(first.id)).ends_at == EPOCH + 300
+    server.clock.advance(60)
+    assert run(server, SESSIONS.load(second.id)).ends_at == EPOCH + 410
+    server.clock.advance(40)
+    assert run(server, SESSIONS.load(second.id)) is not None
+
+
 @pytest.mark.parametrize("shown", [None, "", "x", 7, "a" * 74, "a" * 76, "!" * 75])
 def test_what_is_no_id_asks_nobody(shown: Any) -> None:
     """Whatever a client shows."""
@@ -89,7 +133,8 @@ def test_save(server: Server) -> None:
     made = run(server, SESSIONS.create("ann", {"a": 1, "b": 2, "c": 3}))
     server.clock.advance(5)
     other = run(server, SESSIONS.save(made, {"b": 20}))
-    assert (other.data, other.version, other.seen_at) == ({"a": 1, "b": 20, "c": 3}, 2, EPOCH + 5)
+    assert (other.data, other.version) == ({"a": 1, "b": 20, "c": 3}, 2)
+    assert (other.seen_at, other.ends_at) == (EPOCH + 5, EPOCH + 105)
     # A field that is both changed and removed is changed.
     ours = run(server, SESSIONS.save(made, {"a": 10}, remove=["c", "a", "none"]))
     assert (ours.data, ours.version, ours.id) == ({"a": 10, "b": 2}, 3, made.id)
@@ -149,6 +194,28 @@ def test_renew(server: Server) -> None:
     assert run(server, SESSIONS.load(renewed.id)) is not None
 
 
+def test_renewals_one_after_another(server: Server) -> None:
+    """Each id before is good until its successor was seen for `grace`; one that seems to be lost is given anew."""
+    first = run(server, SESSIONS.create())
+    second = run(server, SESSIONS.renew(first))
+    run(server, SESSIONS.load(second.id))
+    server.clock.advance(60)
+    third = run(server, SESSIONS.renew(second))
+    assert run(server, SESSIONS.load(first.id)) is None
+    assert run(server, SESSIONS.load(second.id)) is not None, "nobody has seen the third"
+    server.clock.advance(9.999)
+    assert run(server, SESSIONS.renew(second)).id == second.id
+    server.clock.advance(0.001)
+    fourth = run(server, SESSIONS.renew(second))
+    assert fourth.id not in {second.id, third.id}
+    assert run(server, SESSIONS.load(third.id)) is None
+    assert run(server, SESSIONS.load(fourth.id)) is not None
+    server.clock.advance(9.999)
+    assert run(server, SESSIONS.renew(second)).id == second.id, "the fourth was seen"
+    server.clock.advance(0.001)
+    assert run(server, SESSIONS.load(second.id)) is None
+
+
 def test_an_ended_session(server: Server) -> None:
     """It is not saved, rotated or renewed; destroying it again tells that it was gone."""
     made = run(server, SESSIONS.create())
@@ -158,6 +225,13 @@ def test_an_ended_session(server: Server) -> None:
         with pytest.raises(SessionGone) as gone:
             run(server, plan)
         assert gone.value.replaced is False
+    made = run(server, SESSIONS.create("ann"))
+    run(server, SESSIONS.destroy_all("ann"))
+    assert run(server, SESSIONS.destroy(made)) is False
+    shortened = run(server, SESSIONS.create("ann"))
+    server.clock.advance(20)
+    assert run(server, replace(SESSIONS, idle=20).load(shortened.id)) is None
+    assert run(server, SESSIONS.count("ann")) == 0, "it has left the index too"
 
 
 def test_a_rotation_of_what_was_rotated(server: Server) -> None:
@@ -211,6 +285,16 @@ def test_login_in_as_many_round_trips_as_it_says() -> None:
     assert dry.result.data == {"c": 7}
 
 
+def test_leaving_again(server: Server) -> None:
+    """An answer that was lost is given again, to who has the id that was left, and to nobody else."""
+    visitor = run(server, SESSIONS.create(data={"a": 1}))
+    other = replace(visitor, id=visitor.id[:32] + SESSIONS.new_id()[32:])
+    assert run(server, SESSIONS._leave(visitor)) == {"a": 1}
+    assert run(server, SESSIONS._leave(visitor)) == {"a": 1}
+    assert run(server, SESSIONS._leave(other)) is None
+    assert run(server, SESSIONS.destroy(visitor)) is False
+
+
 def test_a_user_with_too_many(server: Server) -> None:
     """A login is refused, or ends the session that was not accessed for longest."""
     refusing, evicting = (replace(SESSIONS, max_per_user=2, when_full=full) for full in ("refuse", "evict"))
@@ -219,6 +303,8 @@ def test_a_user_with_too_many(server: Server) -> None:
     second = run(server, refusing.create("ann"))
     with pytest.raises(TooManySessions, match="2 sessions"):
         run(server, refusing.create("ann"))
+    with pytest.raises(TooManySessions, match="1 sessions"):
+        run(server, replace(refusing, max_per_user=1).create("ann"))
     assert run(server, refusing.count("ann")) == 2
     server.clock.advance(1)
     run(server, evicting.load(first.id))
@@ -272,6 +358,24 @@ def test_ending_all(server: Server) -> None:
     assert run(server, SESSIONS.destroy_all("ann")) == 2
     with pytest.raises(ConfigurationError, match="except_ must"):
         run(server, SESSIONS.destroy_all("bob", except_=sessions[1]))
+
+
+def test_how_long_a_login_may_take(server: Server) -> None:
+    """An hour from when its generation was asked for last."""
+    generation = run(server, SESSIONS.generation("ann"))
+    for _ in range(2):
+        server.clock.advance(3599)
+        assert run(server, SESSIONS.generation("ann")) == generation
+    server.clock.advance(3600.001)
+    with pytest.raises(LoginRevoked):
+        run(server, SESSIONS.create("ann", generation=generation))
+    assert run(server, SESSIONS.generation("ann")) != generation
+
+
+def test_where_sessions_lie_and_what_is_kept_of_an_id() -> None:
+    """The same in every version, or an update would end all sessions."""
+    assert SESSIONS.new_id("ann")[:16] == "t7FaOSZJ6vWcl7j6"
+    assert digest("x") == "LXEWQrcmsEQBYnyp-6wy9chTD7GQPMTbAiWHF5IaSIE"
 
 
 def test_what_cannot_be_read_is_no_session(server: Server) -> None:

@@ -215,16 +215,10 @@ def test_too_many_that_wait() -> None:
 def test_who_waits_for_room() -> None:
     """Asks at longer and longer intervals, at most a second, and not after its time."""
     dry = Dry(PROFILES.put("ann", 1, wait=4), now=10.0)
-    slept: list[float] = []
-    while True:
+    for pause in (0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 0.45):
         dry.expect("behind.put").answer(0)
-        step: Any = dry._step
-        slept.append(round(step.seconds, 3))
-        if len(slept) == 2:
-            break
-        dry.sleep()
-    assert slept[1] == 2 * slept[0]
-    dry.sleep().expect("behind.put").answer(9)
+        dry.sleep(pause)
+    dry.expect("behind.put").answer(9)
     assert dry.result == 9
 
 
@@ -328,10 +322,10 @@ def test_run() -> None:
         elif len(rounds) == 2:
             desk.broken = None
             desk(desk.behind.put("bob", 2))
-        return len(rounds) == 4
+        return len(rounds) == 3
 
     desk(desk.behind.run(desk.save, until=until))
-    assert rounds == [0.0, 3.0, 3.5, 4.0]
+    assert rounds == [0.0, 3.0, 3.5], "bob was not due yet"
     assert [write.key for batch in desk.saved for write in batch] == ["ann", "bob"]
 
 
