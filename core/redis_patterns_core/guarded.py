@@ -8,6 +8,7 @@ Keys: those of the limit.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import replace
 from typing import Literal, TypeVar
@@ -174,5 +175,6 @@ class Guarded(Limiter):
 def _note(known: dict[K, V], key: K, value: V, most: int) -> None:
     """Keep something; what was learned first makes room for it, which for a limit is in the caller's favour."""
     while key not in known and len(known) >= most:
-        known.pop(next(iter(known)), None)
+        with contextlib.suppress(RuntimeError):  # another thread was faster
+            known.pop(next(iter(known), key), None)
     known[key] = value

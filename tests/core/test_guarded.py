@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from redis_patterns import (
     Within,
 )
 from redis_patterns.testing import Dry
+from redis_patterns_core.guarded import _note
 
 LIMIT = FixedWindow("api", limit=10, per=5)
 AWAY = Unreachable("fixed_window.hit", "localhost:6379: refused")
@@ -233,6 +235,21 @@ def test_what_is_shown_of_it() -> None:
     assert repr(guarded) == f"Guarded({LIMIT!r}, when_away='open')"
     decision = hit(guarded, allowed())
     assert guarded.refund(decision) == LIMIT.refund(decision)
+
+
+def test_a_memory_that_threads_share() -> None:
+    """Who makes room while another thread does so too looks again."""
+
+    class Changing(dict[str, int]):
+        def __iter__(self) -> Iterator[str]:
+            if "b" in self:
+                self.pop("b")
+                raise RuntimeError("dictionary changed size during iteration")
+            return super().__iter__()
+
+    known = Changing(a=1, b=2)
+    _note(known, "c", 3, most=1)
+    assert list(known) == ["c"]
 
 
 def test_resetting_gives_nothing() -> None:
