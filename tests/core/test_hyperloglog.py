@@ -128,3 +128,11 @@ def test_registers_that_are_full(full: int) -> None:
     sigma = empty + sum(empty**2**k * 2 ** (k - 1) for k in range(1, 60))
     z = REGISTERS * (tau * 0.5**50 + sigma)
     assert estimate(registers) == pytest.approx(REGISTERS**2 / (2 * math.log(2) * z), abs=0.51)
+
+
+@pytest.mark.parametrize(("first", "rank"), [(51, 51), (52, 52), (63, 63), (50, 50), (50, 51)])
+def test_registers_that_no_members_have_left(first: int, rank: int) -> None:
+    """Their number would have more than 64 bits, if any: Redis gives a negative one, and here they are refused."""
+    registers = sum(rank << 6 * place for place in range(1, REGISTERS)) + first
+    with pytest.raises(DecodeError, match="expected a HyperLogLog, got one whose registers are damaged"):
+        estimate(registers)
