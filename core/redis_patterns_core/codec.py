@@ -57,7 +57,7 @@ def codec_name(codec: Codec[Any]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Give a text that UTF-8 can write: lone surrogates, which an error that shows a file's name may have, as escapes."""
+    """Give a text that UTF-8 can write: with escapes for lone surrogates, such as an error about a file may have."""
     return text.encode(errors="backslashreplace").decode()
 
 

@@ -469,7 +469,7 @@ def test_nonsense_is_refused(wrong: dict[str, Any], said: str) -> None:
         (lambda: JOBS.enqueue_many(range(1001)), "payloads must be 1 to 1000 at once, not 1001"),
         (lambda: JOBS.enqueue_many([1], ids=["a", "b"]), "as many as payloads, 1"),
         (lambda: JOBS.enqueue_many([1], unique=["a", "b"]), "as many as payloads, 1"),
-        *[(lambda id=id: JOBS.enqueue(1, id=id), "id must") for id in nonsense("", 7, b"a", "\ud800")],
+        *[(lambda name=name: JOBS.enqueue(1, id=name), "id must") for name in nonsense("", 7, b"a", "\ud800")],
         (lambda: JOBS.enqueue(1, id="x" * 201), "id must be a text of 1 to 200 characters"),
         (lambda: JOBS.enqueue(1, unique=""), "unique must"),
         (lambda: JOBS.enqueue(1, priority=1024), "priority must"),
