@@ -21,6 +21,7 @@ from redis_patterns import (
     Plan,
     Uniques,
 )
+from redis_patterns.testing import Dry
 from redis_patterns.testing.memory import Server as Memory
 from redis_patterns_core.hyperloglog import add, encode, estimate
 from tests.core.nonsense import nonsense
@@ -208,6 +209,19 @@ def test_a_set_has_a_bound() -> None:
     assert server.run(EXACT.count()) == 5
 
 
+@pytest.mark.parametrize(
+    ("kind", "read", "write"),
+    [(Uniques, "uniques.read", "uniques.merge"), (ExactUniques, "exactuniques.read", "exactuniques.add")],
+)
+def test_the_steps_of_a_merge(kind: type[Any], read: str, write: str) -> None:
+    """It reads what others have, and adds it: what may be sent again."""
+    dry = Dry(page(kind, "site").merge(page(kind)))
+    steps: list[Any] = [dry.expect(read)._step]
+    steps.append(dry.answer(encode(add(0, [b"ann"])) if kind is Uniques else [b"ann"]).expect(write)._step)
+    assert [step.effect for step in steps] == [Effect.READS, Effect.IDEMPOTENT]
+    assert dry.answer(1).result is None
+
+
 def test_merging_many_members() -> None:
     """Of a large set, in steps of five thousand."""
     server, large, site = Memory(), page(ExactUniques), page(ExactUniques, "site")
@@ -230,6 +244,15 @@ def test_counters_are_values() -> None:
     assert 0.0081 < Uniques.STANDARD_ERROR < 0.0082
 
 
+def test_the_most_keys_and_members_are_allowed() -> None:
+    """As many as the errors name; and that no time may be ahead."""
+    assert len(PAGE.count([NOW] * 1000).commands[0].args) == 1001
+    long = page(Uniques, keep=1e8)
+    assert len(long.count_range(NOW - 499 * DAYS, across=[page(Uniques, "docs", keep=1e8)]).commands) == 1000
+    assert len(PAGE.add(*map(str, range(5000))).commands[0].args) == 3 + 1 + 4 + 5000
+    assert ExactUniques("c", most=1_000_000, ahead=0).most == 1_000_000
+
+
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001  that is the point
 BY_CLOCK: list[Callable[[Uniques], object]] = [
     lambda counter: counter.add("x"),
@@ -238,6 +261,7 @@ BY_CLOCK: list[Callable[[Uniques], object]] = [
 ]
 REFUSED: list[tuple[str, Callable[[], object]]] = [
     *[("name", lambda name=name, kind=kind: kind(name)) for name in nonsense("", None, 7) for kind in KINDS],
+    *[("namespace", lambda kind=kind: kind("c", namespace=None)) for kind in KINDS],
     *[("period", lambda period=period: Uniques("c", period=period)) for period in nonsense(None, "day", 60)],
     *[("keep", lambda keep=keep: Uniques("c", keep=keep)) for keep in nonsense(0, -1, None)],
     *[("ahead", lambda ahead=ahead: ExactUniques("c", ahead=ahead)) for ahead in nonsense(-1, None)],
