@@ -237,6 +237,9 @@ def test_an_event_counts_once(version: str) -> None:
     redis.now += 1000
     with pytest.raises(NotCounted):
         redis.run(counter.add(5, event="e"))
+    shortest = BucketedCounter("d", remember=0.001, clock=lambda: NOW)
+    redis.run(shortest.add(event="e"))
+    assert redis.expiry["counter:{d}:event:e"] == redis.now + 1000
 
 
 @pytest.mark.parametrize("version", sorted(RUNTIMES))

@@ -197,12 +197,50 @@ def test_what_comes_too_late_or_too_early(kind: type[Any], late: int, reason: st
     assert (refused.value.reason, server.keys()) == (reason, [])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("merged", [False, True], ids=["add", "merge"])
+@pytest.mark.parametrize(
+    ("late", "now", "reason"),
+    [
+        (-300, 0.0, ""),
+        (-300.001, 0.0, "ahead"),
+        (-300.456, 0.4565, ""),
+        (-300.457, 0.4565, "ahead"),
+        (0, 2.9995, ""),  # the second of 0 has ended at 1, and is kept until 3
+        (0, 3.0, "old"),
+    ],
+)
+def test_the_bounds_are_exact(kind: type[Any], merged: bool, late: float, now: float, reason: str) -> None:
+    """To the millisecond, by the server's clock, whether members are added or merged; and so is the TTL."""
+    server, other = Memory(), page(kind, "other", period=Every(1), keep=10**6, ahead=10**6)
+    at = NOW - timedelta(seconds=late)
+    server.run(other.add("ann", at=at))
+    server.clock.advance(now)
+
+    def note(keep: float) -> list[float]:
+        one = page(kind, period=Every(1), keep=keep)
+        with server.sync() as redis:
+            redis.run(one.merge(other, at=at) if merged else one.add("ann", at=at))
+        assert server.run(one.count(at)) == 1
+        return server.expiries()[:1]
+
+    if reason:
+        with pytest.raises(NotCounted) as refused:
+            note(2)
+        assert (refused.value.reason, len(server.keys())) == (reason, 1)
+        return
+    ends = Every(1).start(at).timestamp() - NOW.timestamp() + 1
+    assert [note(2), note(5), note(4)] == [[ends + 62], [ends + 65], [ends + 65]], "none shortens it"
+
+
 def test_a_set_has_a_bound() -> None:
     """What does not fit is refused, all of it; what is there already always fits."""
     server = Memory()
     server.run(EXACT.add("a", "b", "c", "d"))
     with pytest.raises(NotCounted, match="there may be 5 members, and would be more") as refused:
         server.run(EXACT.add("e", "a", "f"))
+    with pytest.raises(NotCounted):
+        server.run(EXACT.add("e", "f"))
     assert (refused.value.reason, server.run(EXACT.count())) == ("full", 4)
     server.run(EXACT.add("a", "b", "e"))
     server.run(EXACT.add("a", "b", "c", "d", "e"))
