@@ -20,6 +20,7 @@ from redis_patterns import (
     Entry,
     Leaderboard,
     MemberData,
+    Page,
     ScoreChange,
     batch,
 )
@@ -71,10 +72,14 @@ async def test_a_board_of_any_kind_is_a_sorted_list(redis: Face, namespace: str)
                     board.entries(MEMBERS),
                     board.bands(edges),
                     board.around(member, count),
+                    board.rank(member),
+                    board.page(2, 2),
                 )
             )
             by_name = {entry.member: entry for entry in rows}
             assert got[:4] == (rows, rows[1:4], {name: by_name.get(name) for name in MEMBERS}, model.bands(edges))
+            assert got[5] == (by_name[member].rank if member in by_name else None)
+            assert got[6] == Page(rows[2:4], 2, 2, len(rows))
             if member in by_name:
                 start = max(0, min(rows.index(by_name[member]) - count // 2, len(rows) - count))
                 assert got[4] == rows[start : start + count]
