@@ -22,6 +22,7 @@ from redis_patterns import (
     DecodeError,
     Effect,
     Entry,
+    Every,
     Leaderboard,
     MemberData,
     Page,
@@ -29,6 +30,7 @@ from redis_patterns import (
     ScoreChange,
     Text,
 )
+from redis_patterns.testing.memory import Server
 from tests.core.nonsense import nonsense
 
 BOARD = Leaderboard("w")
@@ -406,6 +408,22 @@ def test_the_limits_are_allowed() -> None:
     for plan, end in words:
         assert plan.commands[0].args[-len(end) :] == end
     assert Leaderboard("w", most=1).add("ann", 1).commands[0].args[-4] == 1
+
+
+@pytest.mark.parametrize(("now", "expired"), [(2.9995, False), (3.0, True)])
+def test_a_board_ends_to_the_millisecond(now: float, expired: bool) -> None:
+    """By the server's clock: then nothing is written, or merged, and until then what is written lasts as long."""
+    server, start = Server(), datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)  # as its clock begins
+    board = Leaderboard("w", period=Every(1), keep=2).at(start)
+    server.run(Leaderboard("w", part="x").add("ann", 1))
+    server.clock.advance(now)
+    for plan in (board.add("ann", 1), board.merge([Leaderboard("w", part="x")])):
+        if expired:
+            with pytest.raises(BoardRefused, match="it has expired"):
+                server.run(plan)
+        else:
+            server.run(plan)
+        assert server.expiries() == ([] if expired else [3.0])
 
 
 def test_rows_with_data() -> None:
