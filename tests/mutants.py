@@ -40,7 +40,7 @@ from redis_patterns import Command, Script
 
 PACKAGE = Path(redis_patterns_core.__file__).parent
 ROOT = Path(__file__).parent.parent
-FACE = "[asyncio-own]"
+FACE = re.compile(r"\[asyncio-own(?:-(?!on-cluster).+)?\]$")
 """The column of the conformance suite that runs beside the core's tests: without a socket, in one thread."""
 
 SECONDS = 6.0
@@ -360,7 +360,7 @@ class Run:
         return [path for name in self.names for path in known[name]] or [*python, *lua]
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if "tests/core/" in item.nodeid or item.nodeid.endswith(FACE)]
+        items[:] = [item for item in items if "tests/core/" in item.nodeid or FACE.search(item.nodeid)]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.failed |= report.failed

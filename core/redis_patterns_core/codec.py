@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from redis_patterns_core import validate
 from redis_patterns_core.errors import ConfigurationError, DecodeError, EncodeError
 
-__all__ = ["Bytes", "Codec", "Compressed", "Json", "SignedPickle", "Text", "codec_name"]
+__all__ = ["Bytes", "Codec", "Compressed", "Json", "SignedPickle", "Text", "codec_name", "escaped"]
 
 T = TypeVar("T")
 
@@ -54,6 +54,11 @@ def codec_name(codec: Codec[Any]) -> str:
     if not isinstance(name, str) or not name.isascii() or len(name) > _LONGEST_NAME:
         raise ConfigurationError(f"name of a codec must be ASCII text of at most {_LONGEST_NAME} characters: {name!r}")
     return name
+
+
+def escaped(text: str) -> str:
+    """Give a text that UTF-8 can write: with escapes for lone surrogates, such as an error about a file may have."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 @dataclass(frozen=True, slots=True)

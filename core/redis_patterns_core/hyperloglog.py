@@ -77,7 +77,11 @@ def union(all: Iterable[int]) -> int:
 
 
 def estimate(registers: int) -> int:
-    """Tell how many different members there were, as Redis' PFCOUNT does."""
+    """Tell how many different members there were, as Redis' PFCOUNT does.
+
+    Raises:
+        DecodeError: so many that their number has more than the 64 bits of Redis': no members have left these.
+    """
     digits = f"{registers:0{2 * _REGISTERS}o}"  # two for each
     counted = Counter([digits[at : at + 2] for at in range(0, len(digits), 2)])
     histogram = [counted[f"{rank:02o}"] for rank in range(_RANKS + 2)]
@@ -85,7 +89,10 @@ def estimate(registers: int) -> int:
     for rank in range(_RANKS, 0, -1):
         z = (z + histogram[rank]) * 0.5
     z += _REGISTERS * _sigma(histogram[0] / _REGISTERS)
-    return math.floor(0.5 / math.log(2) * _REGISTERS * _REGISTERS / z + 0.5)
+    top = 0.5 / math.log(2) * _REGISTERS * _REGISTERS
+    if top >= z * 2.0**63:  # z is 0 where all registers are full
+        raise DecodeError("expected a HyperLogLog, got one whose registers are damaged")
+    return math.floor(top / z + 0.5)
 
 
 def _hash(data: bytes) -> int:

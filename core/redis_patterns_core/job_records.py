@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from redis_patterns_core import replies, validate
-from redis_patterns_core.codec import Codec
+from redis_patterns_core.codec import Codec, escaped
 from redis_patterns_core.errors import DecodeError
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
@@ -222,8 +222,8 @@ class GiveUp(Exception):
 def told(error: BaseException | str) -> str:
     """Give what is kept of an error: a text as it is, of an exception its traceback; up to 4000 characters."""
     if isinstance(error, str):
-        return error[:_LONGEST_ERROR]
-    text = "".join(traceback.format_exception(error)).rstrip()
+        return escaped(error)[:_LONGEST_ERROR]
+    text = escaped("".join(traceback.format_exception(error)).rstrip())
     # The end says what it was, the beginning where it began.
     return text if len(text) <= _LONGEST_ERROR else f"{text[:1000]}\n...\n{text[-(_LONGEST_ERROR - 1005) :]}"
 

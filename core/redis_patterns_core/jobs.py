@@ -358,7 +358,12 @@ class Jobs(Generic[T]):
 
         Returns:
             A plan of one round trip that tells whether the job is still its worker's, as `settle` does; idempotent.
+
+        Raises:
+            ConfigurationError: what is no text, or none that UTF-8 can write.
         """
+        if progress != "":
+            validate.text("progress", progress)
         return self.settle(Settlement("note", job.id, job.token, 0, progress)).map(lambda held: held[0])
 
     def extend(self, jobs: Sequence[Job[Any]], *, worker: str, about: str = "") -> Plan[list[Holding]]:
@@ -374,10 +379,12 @@ class Jobs(Generic[T]):
             has cancelled it; idempotent.
 
         Raises:
-            ConfigurationError: too many, or an empty name.
+            ConfigurationError: too many, an empty name, or what is no text that UTF-8 can write.
         """
         if len(jobs) > _MOST_AT_ONCE:
             raise ConfigurationError(f"jobs must be at most {_MOST_AT_ONCE} at once, not {len(jobs)}")
+        if about != "":
+            validate.text("about", about)
         words = [word for job in jobs for word in (job.id, job.token)]
         keys = self._keys("leased", "job", "cancel", "workers")
         command = _EXTEND(keys, self._ms["lease"], validate.text("worker", worker), about, *words)
@@ -643,7 +650,7 @@ class Jobs(Generic[T]):
 
 
 def _id(id: str) -> str:
-    if not isinstance(id, str) or not 1 <= len(id) <= _LONGEST_ID:
+    if len(validate.text("id", id)) > _LONGEST_ID:
         raise ConfigurationError(f"id must be a text of 1 to {_LONGEST_ID} characters, not {id!r}")
     return id
 

@@ -189,7 +189,7 @@ class Leaderboard(Board):
         Raises:
             ConfigurationError: a value that is not allowed; boards that are not of one name; or a board on which who
                 came first is ahead, as merged scores do not tell.
-            BoardRefused: when the plan is run: the others have more members than `limit`, or a score could pass 2**53,
+            BoardRefused: when the plan is run: the others have more members than `limit`, or a score could reach 2**53,
                 or the period's board has expired.
         """
         if self.first_come:

@@ -21,7 +21,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from redis_patterns_core import replies, validate
-from redis_patterns_core.codec import Codec, Json
+from redis_patterns_core.codec import Codec, Json, escaped
 from redis_patterns_core.errors import ConfigurationError, DecodeError, QueueFull
 from redis_patterns_core.flow import Call, Defer, Now, Steps, flow
 from redis_patterns_core.keys import key
@@ -254,7 +254,7 @@ class Queue(ABC, Generic[T]):
         Raises:
             EncodeError: the codec cannot write the item.
         """
-        said = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        said = escaped(error if isinstance(error, str) else f"{type(error).__name__}: {error}")
         return self._fail([said[:_LONGEST_ERROR], self.codec.encode(item)])
 
     def _fail(self, words: Sequence[str | bytes]) -> Plan[int]:

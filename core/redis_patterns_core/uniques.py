@@ -235,8 +235,9 @@ class Uniques(UniqueCounter):
         return _registers("count", keys).map(hyperloglog.estimate)
 
     def _merge(self, keys: Sequence[Sequence[str]], at: datetime) -> Steps[None]:
-        registers = yield from _registers("read", keys)
-        command = _MERGE((self.key(at), f"{self._key}:merging"), *self._times(at), hyperloglog.encode(registers))
+        # As bytes, which can be shown: Python refuses to write so large a number.
+        united = yield from _registers("read", keys).map(hyperloglog.encode)
+        command = _MERGE((self.key(at), f"{self._key}:merging"), *self._times(at), united)
         plan = Plan("uniques.merge", (command,), lambda answers: retention.check(answers, at), Effect.IDEMPOTENT)
         yield from plan
 

@@ -237,6 +237,9 @@ def test_an_event_counts_once(version: str) -> None:
     redis.now += 1000
     with pytest.raises(NotCounted):
         redis.run(counter.add(5, event="e"))
+    shortest = BucketedCounter("d", remember=0.001, clock=lambda: NOW)
+    redis.run(shortest.add(event="e"))
+    assert redis.expiry["counter:{d}:event:e"] == redis.now + 1000
 
 
 @pytest.mark.parametrize("version", sorted(RUNTIMES))
@@ -361,6 +364,7 @@ NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001  that is the point
 LONG = BucketedCounter("c", keep={MONTH: 5, Every(timedelta(days=30)): 5}, clock=lambda: NOW)
 REFUSED: list[tuple[str, Callable[[], object]]] = [
     *[("name", lambda name=name: BucketedCounter(name)) for name in nonsense("", None, 7)],
+    ("namespace", lambda: BucketedCounter("c", namespace=None)),  # type: ignore[arg-type]
     *[("keep", lambda keep=keep: BucketedCounter("c", keep=keep)) for keep in nonsense({}, None, {"day": 5}, {DAY: 0})],
     ("keep", lambda: BucketedCounter("c", keep={DAY: 5, Calendar("day", BERLIN): 5})),
     ("keep", lambda: BucketedCounter("c", keep={Every(timedelta(days=24_334)): 5})),
@@ -393,6 +397,16 @@ def test_what_is_refused(argument: str, made: Callable[[], object]) -> None:
     """Nonsense is refused by its name, when the plan is built."""
     with pytest.raises(ConfigurationError, match=f"^{argument} must "):
         made()
+
+
+def test_the_most_buckets_are_allowed() -> None:
+    """As many as the errors name, and none more."""
+    minute = timedelta(minutes=1)
+    counter = BucketedCounter("c", keep={MINUTE: 86400 * 60}, ahead=0, clock=lambda: NOW)
+    for plan in (counter.last(MINUTE, 50_000), counter.range(MINUTE, NOW - 49_999 * minute)):
+        assert len(plan.parse([[]] * len(plan.commands)).starts) == 50_000
+    with pytest.raises(ConfigurationError, match="first must be at most 50000 periods before until"):
+        counter.range(MINUTE, NOW - 50_000 * minute)
 
 
 def test_a_plan_is_printed_with_its_bucket() -> None:

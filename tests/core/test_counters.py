@@ -105,6 +105,8 @@ def test_a_counter_lives_on_from_when_it_was_counted_on_last(version: str) -> No
     assert redis.expiry[long.key] == redis.now + 50_000_000
     redis.run(long.increment())
     assert redis.expiry[long.key] == redis.now + 60_000_000
+    redis.run(Counter("shortest", ttl=0.001).increment())
+    assert redis.expiry["counter:{shortest}"] == redis.now + 1000
 
 
 @given(numbers=st.lists(st.integers(-9, 9)), shards=st.integers(1, 9), chances=st.lists(st.floats(0, 1), min_size=1))

@@ -120,11 +120,25 @@ def _random(rng: random.Random, count: int) -> int:
 
 
 @pytest.mark.parametrize("full", [1, REGISTERS // 2, REGISTERS - 1])
-def test_registers_that_are_full(full: int) -> None:
-    """They count for what they may have missed, as in Ertl's paper, whose sum this is; the others are empty here."""
-    registers = sum(51 << 6 * place for place in range(full))
-    x, empty = 1 - full / REGISTERS, (REGISTERS - full) / REGISTERS
+@pytest.mark.parametrize("other", [0, 48])
+def test_registers_that_are_full(full: int, other: int) -> None:
+    """They count for what they may have missed, as in Ertl's paper, whose sum this is, whatever the others are."""
+    registers = sum((51 if place < full else other) << 6 * place for place in range(REGISTERS))
+    x, empty = 1 - full / REGISTERS, 0 if other else (REGISTERS - full) / REGISTERS
     tau = (1 - x - sum((1 - x**0.5**k) ** 2 * 0.5**k for k in range(1, 60))) / 3
     sigma = empty + sum(empty**2**k * 2 ** (k - 1) for k in range(1, 60))
-    z = REGISTERS * (tau * 0.5**50 + sigma)
-    assert estimate(registers) == pytest.approx(REGISTERS**2 / (2 * math.log(2) * z), abs=0.51)
+    z = REGISTERS * (tau * 0.5**50 + sigma) + (REGISTERS - full) * 0.5**other * (other > 0)
+    number = REGISTERS**2 / (2 * math.log(2) * z)
+    if number < 2**63:
+        assert estimate(registers) == pytest.approx(number, rel=1e-9, abs=0.51)
+    else:
+        with pytest.raises(DecodeError):
+            estimate(registers)
+
+
+@pytest.mark.parametrize(("first", "rank"), [(51, 51), (52, 52), (63, 63), (50, 50), (50, 51)])
+def test_registers_that_no_members_have_left(first: int, rank: int) -> None:
+    """Their number would have more than 64 bits, if any: Redis gives a negative one, and here they are refused."""
+    registers = sum(rank << 6 * place for place in range(1, REGISTERS)) + first
+    with pytest.raises(DecodeError, match="expected a HyperLogLog, got one whose registers are damaged"):
+        estimate(registers)

@@ -29,6 +29,7 @@ from redis_patterns import (
 from redis_patterns.testing import Dry
 from redis_patterns.testing.memory import Server
 from redis_patterns_core.job_records import read_known, read_taken, told
+from tests.core.nonsense import nonsense
 
 EPOCH = 1_700_000_000
 JOBS: Jobs[Any] = Jobs("work", lease=30, retry_after=2, most_retry=10, attempts=3, losses=2)
@@ -468,9 +469,8 @@ def test_nonsense_is_refused(wrong: dict[str, Any], said: str) -> None:
         (lambda: JOBS.enqueue_many(range(1001)), "payloads must be 1 to 1000 at once, not 1001"),
         (lambda: JOBS.enqueue_many([1], ids=["a", "b"]), "as many as payloads, 1"),
         (lambda: JOBS.enqueue_many([1], unique=["a", "b"]), "as many as payloads, 1"),
-        (lambda: JOBS.enqueue(1, id=""), "id must be a text of 1 to"),
-        (lambda: JOBS.enqueue(1, id=7), "id must be a text of 1 to"),  # type: ignore[arg-type]  # that is the case
-        (lambda: JOBS.enqueue(1, id="x" * 1025), "id must be a text of 1 to"),
+        *[(lambda name=name: JOBS.enqueue(1, id=name), "id must") for name in nonsense("", 7, b"a", "\ud800")],
+        (lambda: JOBS.enqueue(1, id="x" * 201), "id must be a text of 1 to 200 characters"),
         (lambda: JOBS.enqueue(1, unique=""), "unique must"),
         (lambda: JOBS.enqueue(1, priority=1024), "priority must"),
         (lambda: JOBS.enqueue(1, priority=-1024), "priority must"),
@@ -483,6 +483,9 @@ def test_nonsense_is_refused(wrong: dict[str, Any], said: str) -> None:
         (lambda: JOBS.settle(*[JOBS.ack(JOB)] * 1001), "settlements must be 1 to 1000 at once, not 1001"),
         (lambda: JOBS.extend([JOB] * 1001, worker="w"), "jobs must be at most 1000 at once, not 1001"),
         (lambda: JOBS.extend([], worker=""), "worker must"),
+        (lambda: JOBS.extend([], worker="w", about="\ud800"), "about must"),
+        (lambda: JOBS.report(JOB, "\ud800"), "progress must"),
+        (lambda: JOBS.report(JOB, None), "progress must"),  # type: ignore[arg-type]  # that is the case
         (JOBS.look, "ids must be at least one"),
         (lambda: JOBS.dead(0), "count must"),
         (lambda: JOBS.dead(1001), "count must"),
@@ -506,6 +509,7 @@ def test_the_limits_are_allowed() -> None:
     assert len(JOBS.settle(*[JOBS.ack(JOB)] * 1000).commands[0].args) == 3 + 13 + 2 + 5000
     assert len(JOBS.extend([JOB] * 1000, worker="w").commands[0].args) == 3 + 4 + 3 + 2000
     assert JOBS.dead(1000, skip=0).name == "jobs.look"
+    assert JOBS.cancel("x" * 200).commands[0].args[-1] == "x" * 200
     assert JOBS.redrive(count=1000).commands[0].args[-1] == 1000
     for priority in (-1023, 1023):
         assert JOBS.enqueue(1, priority=priority).commands[0].args[-3] == priority
@@ -524,7 +528,8 @@ def test_what_a_handler_raises() -> None:
 def test_what_is_kept_of_an_error() -> None:
     """A text as it is, of an exception its traceback; of long ones both ends, 4000 characters in all."""
     assert told("x" * 4001) == "x" * 4000
-    assert told(ValueError("wrong")) == "ValueError: wrong"
+    assert told("\udc80" * 1000) == ("\\udc80" * 667)[:4000]
+    assert told(ValueError("wrong \udc80 ü")) == "ValueError: wrong \\udc80 ü"
     whole = ValueError("x" * (4000 - len("ValueError: ")))
     assert told(whole) == f"ValueError: {whole}"
     cut = told(ValueError("a" * 2000 + "b" * 3000))

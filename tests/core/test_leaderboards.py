@@ -22,6 +22,7 @@ from redis_patterns import (
     DecodeError,
     Effect,
     Entry,
+    Every,
     Leaderboard,
     MemberData,
     Page,
@@ -29,6 +30,8 @@ from redis_patterns import (
     ScoreChange,
     Text,
 )
+from redis_patterns.testing.memory import Server
+from tests.core.nonsense import nonsense
 
 BOARD = Leaderboard("w")
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -208,6 +211,10 @@ def test_what_may_be_sent_twice() -> None:
         other.merge([BOARD], ttl=1): Effect.IDEMPOTENT,
         other.merge([BOARD, other], ttl=1): Effect.ONCE,
         MemberData[int](BOARD).put("a", 1): Effect.IDEMPOTENT,
+        MemberData[int](BOARD).get("a"): Effect.READS,
+        MemberData[int](BOARD).top(): Effect.READS,
+        BOARD.score("a"): Effect.READS,
+        BOARD.percentile("a"): Effect.READS,
         BOARD.entries(["a"]): Effect.READS,
         BOARD.bands([1]): Effect.READS,
     }
@@ -311,7 +318,7 @@ class Nameless(tzinfo):
         ("period", {"period": Calendar("day", Nameless()), "keep": 1}),
         ("keep", {"period": DAY}),
         ("keep", {"keep": 1}),
-        ("keep", {"period": DAY, "keep": -1}),
+        ("keep", {"period": DAY, "keep": -0.001}),
         ("keep", {"period": DAY, "keep": math.inf}),
     ],
 )
@@ -327,7 +334,12 @@ OTHER = Leaderboard("w", part="x")
 @pytest.mark.parametrize(
     ("argument", "made"),
     [
+        *[("member", lambda call=call: call("")) for call in nonsense(BOARD.rank, BOARD.percentile, BOARD.around)],
+        *[("member", lambda call=call: call("", 1)) for call in nonsense(BOARD.add, BOARD.increment, BOARD.submit)],
+        *[("member", lambda call=call: call("")) for call in nonsense(BOARD.remove, MemberData[int](BOARD).get)],
+        ("score", lambda: BOARD.submit("a", math.nan)),
         ("mode", lambda: BOARD.submit("a", 1, mode="worst")),  # type: ignore[arg-type]
+        ("mode", lambda: BOARD.submit_many({"a": 1}, mode="worst")),  # type: ignore[arg-type]
         ("scores", lambda: BOARD.submit_many({"a": math.nan})),
         ("members", lambda: BOARD.submit_many({})),
         ("members", lambda: BOARD.submit_many({str(number): 1 for number in range(1001)})),
@@ -337,6 +349,7 @@ OTHER = Leaderboard("w", part="x")
         ("edges", lambda: BOARD.bands([1, 1])),
         ("edges", lambda: BOARD.bands([2, 1])),
         ("edges", lambda: BOARD.bands([math.nan])),
+        ("edges", lambda: BOARD.bands(range(1001))),
         ("number", lambda: BOARD.page(0)),
         ("size", lambda: BOARD.page(1, 0)),
         ("period", lambda: BOARD.at(NOON)),
@@ -355,7 +368,10 @@ OTHER = Leaderboard("w", part="x")
         ("aggregate", lambda: OTHER.merge([BOARD], ttl=1, aggregate="avg")),  # type: ignore[arg-type]
         ("limit", lambda: OTHER.merge([BOARD], ttl=1, limit=0)),
         ("board", lambda: MemberData[int]("w")),  # type: ignore[arg-type]
-        ("count", lambda: MemberData[int](BOARD).top(1001)),
+        *[("count", lambda count=count: MemberData[int](BOARD).top(count)) for count in (0, 1001)],
+        *[("count", lambda count=count: MemberData[int](BOARD).around("a", count)) for count in (0, 1001)],
+        *[("size", lambda size=size: MemberData[int](BOARD).page(1, size)) for size in (0, 1001)],
+        ("number", lambda: MemberData[int](BOARD).page(0)),
         ("member", lambda: MemberData[int](BOARD).around("")),
         ("members", lambda: MemberData[int](BOARD).put("", 1)),
     ],
@@ -363,6 +379,51 @@ OTHER = Leaderboard("w", part="x")
 def test_arguments_that_are_not_allowed(argument: str, made: Callable[[], object]) -> None:
     """A plan is refused where it is made, by an error that names the argument."""
     refused(argument, made)
+
+
+def test_the_limits_are_allowed() -> None:
+    """The greatest and the least numbers that the errors name, and what is sent of them."""
+    names = MemberData[int](BOARD)
+    thousand = [str(number) for number in range(1000)]
+    words: list[tuple[Plan[Any], tuple[object, ...]]] = [
+        (BOARD.top(1), (0, 0, "REV", "WITHSCORES")),
+        (BOARD.range(1, 1), (0, 0, "REV", "WITHSCORES")),
+        (BOARD.page(1, 1), ("from", 0, 1)),
+        (BOARD.page(3, 7), ("from", 14, 7)),
+        (BOARD.page(10**9, 10**9), ("from", (10**9 - 1) * 10**9, 10**9)),
+        (BOARD.around("ann", 1), ("around", "ann", 1)),
+        (BOARD.around("ann", 10**9), ("around", "ann", 10**9)),
+        (BOARD.bands([0]), (0,)),
+        (BOARD.bands(range(1000)), tuple(range(1000))),
+        (BOARD.entries(thousand), tuple(thousand)),
+        (OTHER.merge([BOARD] * 100, ttl=0.001, limit=1), ("in", 1, 1, "SUM", *[1.0] * 100)),
+        (DAILY.at(NOON).merge([BOARD]), ("at", 1795910401000, 10_000, "SUM", 1.0)),
+        (names.top(1), ("from", 0, 1)),
+        (names.top(1000), ("from", 0, 1000)),
+        (names.page(2, 1), ("from", 1, 1)),
+        (names.page(2, 1000), ("from", 1000, 1000)),
+        (names.around("ann", 1), ("around", "ann", 1)),
+        (names.around("ann", 1000), ("around", "ann", 1000)),
+    ]
+    for plan, end in words:
+        assert plan.commands[0].args[-len(end) :] == end
+    assert Leaderboard("w", most=1).add("ann", 1).commands[0].args[-4] == 1
+
+
+@pytest.mark.parametrize(("now", "expired"), [(2.9995, False), (3.0, True)])
+def test_a_board_ends_to_the_millisecond(now: float, expired: bool) -> None:
+    """By the server's clock: then nothing is written, or merged, and until then what is written lasts as long."""
+    server, start = Server(), datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)  # as its clock begins
+    board = Leaderboard("w", period=Every(1), keep=2).at(start)
+    server.run(Leaderboard("w", part="x").add("ann", 1))
+    server.clock.advance(now)
+    for plan in (board.add("ann", 1), board.merge([Leaderboard("w", part="x")])):
+        if expired:
+            with pytest.raises(BoardRefused, match="it has expired"):
+                server.run(plan)
+        else:
+            server.run(plan)
+        assert server.expiries() == ([] if expired else [3.0])
 
 
 def test_rows_with_data() -> None:

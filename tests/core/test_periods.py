@@ -108,6 +108,21 @@ def test_periods_in_a_row(period: Period) -> None:
     assert list(starts(period, row[0], row[0])) == []
 
 
+@pytest.mark.parametrize(
+    ("period", "shortest", "around", "length"),
+    [
+        (Every(7), timedelta(seconds=7), at(2026, 11, 28), timedelta(seconds=7)),
+        (Calendar("day", APIA), timedelta(0), at(2011, 12, 30), timedelta(days=1)),
+        (Calendar("week", APIA), timedelta(days=6), at(2011, 12, 28), timedelta(days=6)),  # it had no Friday
+        (MONTH, timedelta(days=27), at(2026, 2, 28), timedelta(days=28)),
+    ],
+)
+def test_none_is_shorter(period: Period, shortest: timedelta, around: datetime, length: timedelta) -> None:
+    """Than the shortest there can be, where clocks go forward by a day; such a week there was."""
+    start = period.start(around)
+    assert (period.shortest, period.following(start) - start) == (shortest, length)
+
+
 def test_a_day_of_25_hours() -> None:
     """Where clocks go back a day is longer, and is one day."""
     day = Calendar("day", BERLIN)

@@ -1,21 +1,35 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from redis_patterns import (
+    DAY,
+    BucketedCounter,
     Command,
     ConfigurationError,
+    Counter,
     Effect,
+    ExactUniques,
+    Flag,
+    Flags,
+    Job,
+    Jobs,
     Leaderboard,
     Lease,
     Lock,
+    MemberData,
     Plan,
     Script,
+    ShardedCounter,
     TokenBucket,
+    Uniques,
     batch,
 )
+from redis_patterns_core.flag_json import exported
 
 
 def plan(name: str = "p", *args: str, effect: Effect = Effect.READS, blocks_for: float | None = None) -> Plan[object]:
@@ -169,6 +183,71 @@ def test_a_batch_refuses_what_blocks_and_what_is_no_plan() -> None:
 def test_the_commands_of_plain_plans(made: Plan[object], name: str, effect: Effect, args: tuple[object, ...]) -> None:
     """Each plan sends exactly this command, under this name, with this effect."""
     assert (made.name, made.effect, [command.args for command in made.commands]) == (name, effect, [args])
+
+
+def test_what_plans_are_called() -> None:
+    """After their pattern and the verb: errors, traces and measurements know them by these names."""
+    now = datetime(2026, 11, 28, tzinfo=UTC)
+    counter, hot, views = Counter("c"), ShardedCounter("c"), BucketedCounter("c", clock=lambda: now)
+    uniques, exact = Uniques("c", clock=lambda: now), ExactUniques("c", clock=lambda: now)
+    board, flags, jobs = Leaderboard("b"), Flags("f"), Jobs[int]("j")
+    data, job = MemberData[int](board), Job("a", 1, "t", 1, 0, 0, 0.0, 0)
+    plans: dict[str, list[Plan[Any]]] = {
+        "counter.increment": [counter.increment()],
+        "counter.value": [counter.value()],
+        "counter.reset": [counter.reset()],
+        "shardedcounter.increment": [hot.increment()],
+        "shardedcounter.value": [hot.value()],
+        "shardedcounter.reset": [hot.reset()],
+        "bucketedcounter.add": [views.add()],
+        "bucketedcounter.range": [views.range(DAY, now), views.total(DAY, now)],
+        "bucketedcounter.last": [views.last(DAY, 1)],
+        "uniques.add": [uniques.add("a")],
+        "uniques.count": [uniques.count(), uniques.count(across=[uniques]), uniques.count_range(now)],
+        "exactuniques.add": [exact.add("a")],
+        "exactuniques.count": [exact.count(), exact.count(across=[exact])],
+        "leaderboard.add": [board.add("a", 1), Leaderboard("b", most=1).add("a", 1)],
+        "leaderboard.increment": [board.increment("a"), Leaderboard("b", most=1).increment("a")],
+        "leaderboard.submit": [board.submit("a", 1)],
+        "leaderboard.submit_many": [board.submit_many({"a": 1})],
+        "leaderboard.remove": [board.remove("a")],
+        "leaderboard.remove_many": [board.remove_many(["a"])],
+        "leaderboard.merge": [board.merge([board], ttl=1)],
+        "leaderboard.rank": [board.rank("a"), Leaderboard("b", ties="dense").rank("a")],
+        "leaderboard.entries": [board.entries(["a"])],
+        "leaderboard.percentile": [board.percentile("a")],
+        "leaderboard.bands": [board.bands([0])],
+        "leaderboard.top": [board.top(), data.top()],
+        "leaderboard.range": [board.range(2, 3), Leaderboard("b", ties="dense").range(2, 3)],
+        "leaderboard.page": [board.page(1), data.page(1)],
+        "leaderboard.around": [board.around("a"), data.around("a")],
+        "leaderboard.data": [data.get("a")],
+        "leaderboard.put_data": [data.put("a", 1), data.put_many({"a": 1})],
+        "flags.evaluate": [flags.evaluate("a"), flags.is_enabled("a")],
+        "flags.snapshot": [flags.snapshot()],
+        "flags.get": [flags.get("a")],
+        "flags.revision": [flags.revision()],
+        "flags.history": [flags.history()],
+        "flags.wait_for_change": [flags.wait_for_change(0, 1)],
+        "flags.put": [flags.put(Flag("a"))],
+        "flags.delete": [flags.delete("a")],
+        "flags.export_json": [flags.export_json()],
+        "flags.import_json": [flags.import_json(exported([Flag("a")]))],
+        "jobs.enqueue": [jobs.enqueue(1), jobs.enqueue_many([1])],
+        "jobs.reserve": [jobs.reserve(worker="w"), jobs.reserve_when_woken(1, 1, worker="w", token="t")],
+        "jobs.settle": [jobs.settle(jobs.ack(job)), jobs.report(job, "half")],
+        "jobs.extend": [jobs.extend([job], worker="w")],
+        "jobs.wait": [jobs.wait_for_work(1)],
+        "jobs.wake": [jobs.wake()],
+        "jobs.inspect": [jobs.inspect()],
+        "jobs.look": [jobs.look("a"), jobs.dead()],
+        "jobs.redrive": [jobs.redrive()],
+        "jobs.cancel": [jobs.cancel("a")],
+        "jobs.reschedule": [jobs.reschedule("a")],
+        "jobs.pause": [jobs.pause()],
+        "jobs.resume": [jobs.resume()],
+    }
+    assert [(name, plan.name) for name, several in plans.items() for plan in several if plan.name != name] == []
 
 
 BUCKET = TokenBucket("api", capacity=5, refill_rate=2)

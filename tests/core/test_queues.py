@@ -91,11 +91,11 @@ def test_failed_items(redis: Driver, server: Server, make: Callable[..., Any]) -
     queue = make(keep_failed=2)
     redis.run(queue.fail(0, "thrown away"))
     server.clock.advance(1.5)
-    assert redis.run(queue.fail({"a": 1}, ValueError("wrong"))) == 2
+    assert redis.run(queue.fail({"a": 1}, ValueError("wrong \udc80"))) == 2
     server.clock.advance(0.25)
     assert redis.run(queue.fail(2, "x" * 2001)) == 2
     assert redis.run(queue.failed()) == [
-        FailedItem({"a": 1}, "ValueError: wrong", EPOCH + 1.5, b'{"a":1}'),
+        FailedItem({"a": 1}, "ValueError: wrong \\udc80", EPOCH + 1.5, b'{"a":1}'),
         FailedItem(2, "x" * 2000, EPOCH + 1.75, b"2"),
     ]
     assert redis.run(queue.failed(1)) == redis.run(queue.failed())[:1]

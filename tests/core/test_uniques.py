@@ -21,6 +21,7 @@ from redis_patterns import (
     Plan,
     Uniques,
 )
+from redis_patterns.testing import Dry
 from redis_patterns.testing.memory import Server as Memory
 from redis_patterns_core.hyperloglog import add, encode, estimate
 from tests.core.nonsense import nonsense
@@ -196,16 +197,67 @@ def test_what_comes_too_late_or_too_early(kind: type[Any], late: int, reason: st
     assert (refused.value.reason, server.keys()) == (reason, [])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("merged", [False, True], ids=["add", "merge"])
+@pytest.mark.parametrize(
+    ("late", "now", "reason"),
+    [
+        (-300, 0.0, ""),
+        (-300.001, 0.0, "ahead"),
+        (-300.456, 0.4565, ""),
+        (-300.457, 0.4565, "ahead"),
+        (0, 2.9995, ""),  # the second of 0 has ended at 1, and is kept until 3
+        (0, 3.0, "old"),
+    ],
+)
+def test_the_bounds_are_exact(kind: type[Any], merged: bool, late: float, now: float, reason: str) -> None:
+    """To the millisecond, by the server's clock, whether members are added or merged; and so is the TTL."""
+    server, other = Memory(), page(kind, "other", period=Every(1), keep=10**6, ahead=10**6)
+    at = NOW - timedelta(seconds=late)
+    server.run(other.add("ann", at=at))
+    server.clock.advance(now)
+
+    def note(keep: float) -> list[float]:
+        one = page(kind, period=Every(1), keep=keep)
+        with server.sync() as redis:
+            redis.run(one.merge(other, at=at) if merged else one.add("ann", at=at))
+        assert server.run(one.count(at)) == 1
+        return server.expiries()[:1]
+
+    if reason:
+        with pytest.raises(NotCounted) as refused:
+            note(2)
+        assert (refused.value.reason, len(server.keys())) == (reason, 1)
+        return
+    ends = Every(1).start(at).timestamp() - NOW.timestamp() + 1
+    assert [note(2), note(5), note(4)] == [[ends + 62], [ends + 65], [ends + 65]], "none shortens it"
+
+
 def test_a_set_has_a_bound() -> None:
     """What does not fit is refused, all of it; what is there already always fits."""
     server = Memory()
     server.run(EXACT.add("a", "b", "c", "d"))
     with pytest.raises(NotCounted, match="there may be 5 members, and would be more") as refused:
         server.run(EXACT.add("e", "a", "f"))
+    with pytest.raises(NotCounted):
+        server.run(EXACT.add("e", "f"))
     assert (refused.value.reason, server.run(EXACT.count())) == ("full", 4)
     server.run(EXACT.add("a", "b", "e"))
     server.run(EXACT.add("a", "b", "c", "d", "e"))
     assert server.run(EXACT.count()) == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "read", "write"),
+    [(Uniques, "uniques.read", "uniques.merge"), (ExactUniques, "exactuniques.read", "exactuniques.add")],
+)
+def test_the_steps_of_a_merge(kind: type[Any], read: str, write: str) -> None:
+    """It reads what others have, and adds it: what may be sent again."""
+    dry = Dry(page(kind, "site").merge(page(kind)))
+    steps: list[Any] = [dry.expect(read)._step]
+    steps.append(dry.answer(encode(add(0, [b"ann"])) if kind is Uniques else [b"ann"]).expect(write)._step)
+    assert [step.effect for step in steps] == [Effect.READS, Effect.IDEMPOTENT]
+    assert dry.answer(1).result is None
 
 
 def test_merging_many_members() -> None:
@@ -230,6 +282,15 @@ def test_counters_are_values() -> None:
     assert 0.0081 < Uniques.STANDARD_ERROR < 0.0082
 
 
+def test_the_most_keys_and_members_are_allowed() -> None:
+    """As many as the errors name; and that no time may be ahead."""
+    assert len(PAGE.count([NOW] * 1000).commands[0].args) == 1001
+    long = page(Uniques, keep=1e8)
+    assert len(long.count_range(NOW - 499 * DAYS, across=[page(Uniques, "docs", keep=1e8)]).commands) == 1000
+    assert len(PAGE.add(*map(str, range(5000))).commands[0].args) == 3 + 1 + 4 + 5000
+    assert ExactUniques("c", most=1_000_000, ahead=0).most == 1_000_000
+
+
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001  that is the point
 BY_CLOCK: list[Callable[[Uniques], object]] = [
     lambda counter: counter.add("x"),
@@ -238,6 +299,7 @@ BY_CLOCK: list[Callable[[Uniques], object]] = [
 ]
 REFUSED: list[tuple[str, Callable[[], object]]] = [
     *[("name", lambda name=name, kind=kind: kind(name)) for name in nonsense("", None, 7) for kind in KINDS],
+    *[("namespace", lambda kind=kind: kind("c", namespace=None)) for kind in KINDS],
     *[("period", lambda period=period: Uniques("c", period=period)) for period in nonsense(None, "day", 60)],
     *[("keep", lambda keep=keep: Uniques("c", keep=keep)) for keep in nonsense(0, -1, None)],
     *[("ahead", lambda ahead=ahead: ExactUniques("c", ahead=ahead)) for ahead in nonsense(-1, None)],

@@ -26,7 +26,7 @@ from redis_patterns import (
     Uniques,
     batch,
 )
-from redis_patterns_core.hyperloglog import STANDARD_ERROR, add, decode, estimate, union
+from redis_patterns_core.hyperloglog import STANDARD_ERROR, add, decode, encode, estimate, union
 from tests.drivers.faces import Face, Kind
 from tests.drivers.plans import reads, sets
 
@@ -193,7 +193,8 @@ async def test_unique_members_across_pages(redis: Face, namespace: str, kind: Ki
     one = Uniques("one", clock=lambda: now, namespace=namespace)
     everybody = set[str]()
     for page, size in zip(pages, (3, 90, 900, 4000, 5000), strict=True):
-        members = [f"m{rng.randrange(20_000)}" for _ in range(size)]
+        numbers = [rng.randrange(20_000) for _ in range(size)]
+        members = [f"{'x' * (number % 33)}m{number}" for number in numbers]  # of all lengths, as it is by eight bytes
         everybody.update(members)
         await redis.run(batch(page.add(*members), one.add(*members)))
     across, alone = await redis.run(batch(pages[0].count(across=pages[1:]), one.count()))
@@ -210,6 +211,19 @@ async def test_unique_members_across_pages(redis: Face, namespace: str, kind: Ki
     assert union(registers[:5]) == registers[5] == registers[6] == add(0, [member.encode() for member in everybody])
     counts = await redis.run(batch(*(page.count() for page in pages)))
     assert [estimate(one) for one in registers[:5]] == list(counts)
+
+
+@pytest.mark.served
+async def test_registers_count_as_redis_counts_them(redis: Face, namespace: str) -> None:
+    """Whatever they are, full ones too, for which there is a term of their own."""
+    now = await server_time(redis)
+    page = Uniques("page", clock=lambda: now, namespace=namespace)
+    rng = random.Random(7)
+    for ranks in ([0, 1], [51, 47, 51, 51], [51, 0], [51, 20, 3], [50, 40], list(range(52)), list(range(30, 52))):
+        registers = sum(rng.choice(ranks) << 6 * place for place in range(16384))
+        await redis.run(sets("SET", page.key(now), encode(registers), "PX", 60_000))
+        assert await redis.run(page.count()) == estimate(registers), ranks
+    await redis.run(sets("DEL", page.key(now)))
 
 
 @pytest.mark.served

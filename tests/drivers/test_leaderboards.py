@@ -20,7 +20,9 @@ from redis_patterns import (
     Entry,
     Leaderboard,
     MemberData,
+    Page,
     ScoreChange,
+    Text,
     batch,
 )
 from redis_patterns_core import replies
@@ -71,10 +73,16 @@ async def test_a_board_of_any_kind_is_a_sorted_list(redis: Face, namespace: str)
                     board.entries(MEMBERS),
                     board.bands(edges),
                     board.around(member, count),
+                    board.rank(member),
+                    board.percentile(member),
+                    board.page(2, 2),
                 )
             )
             by_name = {entry.member: entry for entry in rows}
             assert got[:4] == (rows, rows[1:4], {name: by_name.get(name) for name in MEMBERS}, model.bands(edges))
+            assert got[5] == (by_name[member].rank if member in by_name else None)
+            assert got[6] == model.percentile(member)
+            assert got[7] == Page(rows[2:4], 2, 2, len(rows))
             if member in by_name:
                 start = max(0, min(rows.index(by_name[member]) - count // 2, len(rows) - count))
                 assert got[4] == rows[start : start + count]
@@ -149,6 +157,16 @@ async def test_the_best_are_kept(redis: Face, namespace: str) -> None:
     await forget(redis, board)
 
 
+async def test_data_that_is_a_members_name(redis: Face, namespace: str) -> None:
+    """It is data all the same, and of those that it is of."""
+    board = Leaderboard("b", namespace=namespace)
+    names = MemberData(board, codec=Text())
+    await redis.run(board.submit_many({"ann": 2, "bob": 1}))
+    assert await redis.run(names.put_many({"ann": "bob", "cy": "ann"})) == 1
+    assert await redis.run(names.top()) == [(Entry("ann", 2, 1), "bob"), (Entry("bob", 1, 2), None)]
+    await forget(redis, board)
+
+
 async def test_boards_of_periods_expire(redis: Face, namespace: str) -> None:
     """Each write gives all of a board's keys their end, which none makes earlier; what has ended takes no write."""
     now = utc_now()
@@ -211,6 +229,52 @@ async def test_merged_boards(redis: Face, namespace: str) -> None:
     assert await redis.run(weekly.entries(["ann", "bob"])) == {"ann": Entry("ann", 1, 3), "bob": Entry("bob", 2, 2)}
     assert replies.integer(await redis.run(reads("PTTL", weekly.here().keys[1]))) > 60_000
     await forget(redis, whole, weekly, *days)
+
+
+async def test_a_merge_keeps_the_best(redis: Face, namespace: str) -> None:
+    """Of either order as many as the board may have; and all ranks of more members than are read at once."""
+    board = Leaderboard("b", namespace=namespace)
+    numbers = {f"m{number}": float(number) for number in range(1003)}
+    for first in (0, 1000):
+        await redis.run(board.submit_many(dict(list(numbers.items())[first : first + 1000])))
+    best = Leaderboard("b", part="best", most=2, namespace=namespace)
+    least = Leaderboard("b", part="least", most=2, order="lowest", namespace=namespace)
+    whole = Leaderboard("b", part="whole", ties="dense", namespace=namespace)
+    merges = [other.merge([board], ttl=60) for other in (best, least, whole)]
+    assert await redis.run(batch(*merges)) == (2, 2, 1003)
+    assert await redis.run(best.top()) == [Entry("m1002", 1002, 1), Entry("m1001", 1001, 2)]
+    assert await redis.run(least.top()) == [Entry("m0", 0, 1), Entry("m1", 1, 2)]
+    assert await redis.run(whole.rank("m0")) == 1003
+    await redis.run(Leaderboard("b", part="best", most=1, namespace=namespace).add("m5", 2000))
+    assert await redis.run(best.top()) == [Entry("m5", 2000, 1)]
+    await forget(redis, board, best, least, whole)
+
+
+async def test_sums_that_would_not_be_exact(redis: Face, namespace: str) -> None:
+    """A merge is refused where a score could reach 2**53, as what is beyond may have been rounded to that."""
+    boards = [Leaderboard("b", part=part, namespace=namespace) for part in ("x", "y")]
+    whole = Leaderboard("b", namespace=namespace)
+    await redis.run(batch(boards[0].add("ann", 2**52), boards[1].add("bob", -1)))
+    cases: list[tuple[Any, dict[str, Any], bool]] = [
+        (boards[:1], {"weights": [1.5]}, True),
+        (boards[:1], {"weights": [2]}, False),
+        (boards[:1], {"weights": [-2]}, False),
+        (boards, {"weights": [2, 1]}, False),
+        (boards, {"weights": [1.5, 1], "aggregate": "max"}, True),
+        (boards, {"weights": [2, 1], "aggregate": "max"}, False),
+        (boards, {"weights": [2, 1], "aggregate": "min"}, False),
+        (boards, {"weights": [1, 2**52]}, False),
+        (boards, {"weights": [1, 2**52 - 1]}, True),
+        ([*boards, Leaderboard("b", part="none", namespace=namespace)], {"weights": [1, 1, 2**53]}, True),
+    ]
+    for sources, options, fits in cases:
+        plan = whole.merge(sources, ttl=60, **options)
+        if fits:
+            assert await redis.run(plan) == len(sources[:2])
+        else:
+            with pytest.raises(BoardRefused, match=r"2\*\*53"):
+                await redis.run(plan)
+    await forget(redis, whole, *boards)
 
 
 async def test_many_who_count_at_once(redis: Face, namespace: str) -> None:

@@ -7,7 +7,7 @@
 -- ARGV     'highest' or 'lowest'; 'ordinal', 'competition' or 'dense'; how many members there may be (0 any number); 'in' or
 --          'at' for the next; after how long or when it expires (milliseconds; 0 never); how many members the others may
 --          have together; 'SUM', 'MIN' or 'MAX'; for each of the others its weight
--- Reply    how many members it has; or, with nothing written: -1 it would have expired, -2 a score could pass 2^53,
+-- Reply    how many members it has; or, with nothing written: -1 it would have expired, -2 a score could reach 2^53,
 --          -4 the others have too many members
 local call, abs = redis.call, math.abs
 local highest, dense, most, expires = ARGV[1] == 'highest', ARGV[2] == 'dense', tonumber(ARGV[3]), tonumber(ARGV[5])
@@ -31,8 +31,8 @@ for place = 4, #KEYS do
   words[#words + 1] = key
 end
 if size > tonumber(ARGV[6]) then return -4 end
--- One board alone, as it is, is but copied.
-if largest > 9007199254740992 and (#KEYS > 4 or tonumber(ARGV[8]) ~= 1) then return -2 end
+-- One board alone, as it is, is but copied. What is 2^53 here may be more, and have lost it.
+if largest >= 9007199254740992 and (#KEYS > 4 or tonumber(ARGV[8]) ~= 1) then return -2 end
 
 words[#words + 1] = 'WEIGHTS'
 for place = 8, #ARGV do words[#words + 1] = ARGV[place] end
