@@ -60,6 +60,13 @@ def test_a_flag_comes_back() -> None:
     assert decoded(encoded(Flag("x"))) == Flag("x")
 
 
+def test_an_export_is_for_people() -> None:
+    """In lines, and with the signs that they write."""
+    lines = exported([FULL]).splitlines()
+    assert lines[:4] == ["{", '  "format": 1,', '  "flags": [', "    {"]
+    assert '        "Zoë",' in lines
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(variants, st.integers(0, 100_000), st.lists(texts, max_size=3))
 def test_any_flag_comes_back(held: dict[str, Any], thousandths: int, users: list[str]) -> None:
