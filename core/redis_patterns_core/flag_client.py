@@ -234,7 +234,7 @@ class FlagClient:
             yield from self._tell(FlagEvent("ready", revision=snapshot.revision))
         elif was_lost:
             yield from self._tell(FlagEvent("recovered", revision=snapshot.revision))
-        if names and before is not None:
+        if names:
             yield from self._tell(FlagEvent("changed", names, snapshot.revision))
 
     def _tell(self, event: FlagEvent) -> Steps[None]:

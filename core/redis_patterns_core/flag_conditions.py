@@ -192,8 +192,8 @@ def _allowed(kind: Operator, value: Any) -> Any:
             return validate.text("value", value)
         return tuple(validate.text("value", one) for one in _listed(value))
     if kind == "between":
-        ends = _listed(value)
-        if len(ends) != 2 or not all(map(_number, ends)) or ends[0] > ends[1]:
+        ends = tuple(validate.finite("value", end) for end in _listed(value))
+        if len(ends) != 2 or ends[0] > ends[1]:
             raise ConfigurationError(f"value must be two numbers for between, the lower one first, not {value!r}")
         return ends
     if kind == "semver":

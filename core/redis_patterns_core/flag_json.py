@@ -59,7 +59,7 @@ def decoded(data: bytes, version: int = 0) -> Flag:
 def exported(flags: Sequence[Flag]) -> str:
     """Write flags as a text for people, and for `imported`."""
     plain = {"format": FORMAT, "flags": [_plain(flag) for flag in flags]}
-    return json.dumps(plain, ensure_ascii=False, allow_nan=False, indent=2)  # as `Json` has it, but in lines
+    return json.dumps(plain, ensure_ascii=False, indent=2)  # as `Json` has it, but in lines
 
 
 def imported(text: str) -> list[Flag]:

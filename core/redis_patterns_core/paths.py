@@ -17,6 +17,6 @@ def matching(paths: str | Sequence[str]) -> Callable[[str], bool]:
             door.
     """
     given = (paths,) if isinstance(paths, str) else paths
-    doors = [path.removesuffix("/*") for path in given if path.endswith("/*") and path != "/*"]
+    doors = [path.removesuffix("/*") for path in given]
     patterns = [re.compile(fnmatch.translate(path)) for path in (*given, *doors)]
     return lambda path: any(pattern.match(path) for pattern in patterns)

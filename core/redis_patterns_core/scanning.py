@@ -85,5 +85,4 @@ def _a_slot_of_each_primary() -> Steps[list[int | None]]:
 
 def _page(answers: Sequence[Reply]) -> tuple[bytes, list[bytes]]:
     cursor, keys = replies.array(answers[0], 2)
-    following = cursor if isinstance(cursor, bytes) else replies.text(cursor).encode()
-    return following, [key for key in replies.array(keys) if isinstance(key, bytes)]
+    return replies.text(cursor).encode(), [key for key in replies.array(keys) if isinstance(key, bytes)]

@@ -7,6 +7,7 @@ stores; each raises `ConfigurationError` saying what is allowed.
 from __future__ import annotations
 
 import math
+import sys
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -46,7 +47,7 @@ def integer(argument: str, value: int, *, least: int, most: int = EXACT_LIMIT - 
 
 def finite(argument: str, value: float) -> float:
     """Check a number that is neither NaN nor infinite."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not _is_finite(value):
         raise ConfigurationError(f"{argument} must be a finite number, not {_shown(value)}")
     return value
 
@@ -60,15 +61,20 @@ def milliseconds(argument: str, value: Duration, *, least: int = 1) -> int:
         least: the shortest allowed duration in milliseconds.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
+    if not _is_finite(seconds):
         raise ConfigurationError(f"{argument} must be a finite number of seconds or a timedelta, not {_shown(value)}")
-    # Rounded to microseconds first: 0.007 * 1000 is 7.000000000000001, which is not eight milliseconds.
-    result = math.ceil(round(seconds * 1000, 3))
-    if result >= EXACT_LIMIT:
+    # What is too large may be infinity now, which cannot be rounded.
+    if seconds * 1000 >= EXACT_LIMIT:
         raise ConfigurationError(f"{argument} must be less than 2**53 ms, in seconds, not {_shown(value)}")
     if not least <= seconds * 1000:
         raise ConfigurationError(f"{argument} must be at least {least} ms, in seconds, not {_shown(value)}")
-    return result
+    # Rounded to microseconds first: 0.007 * 1000 is 7.000000000000001, which is not eight milliseconds.
+    return math.ceil(round(seconds * 1000, 3))
+
+
+def _is_finite(value: object) -> bool:
+    # Not by math.isfinite, which raises on a whole number that is no double.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _shown(value: object) -> str:

@@ -77,6 +77,12 @@ def test_cookies_refuse_nonsense(wrong: dict[str, Any], said: str) -> None:
         Cookie(**wrong)
 
 
+def test_a_cookie_of_what_has_ended() -> None:
+    """It lives for no time, and never for less."""
+    assert "; Max-Age=0; " in Cookie().write("abc", -1.5)
+    assert "; Max-Age=0; " in Cookie().write("abc", 0.9)
+
+
 def test_a_value_that_would_end_the_cookie() -> None:
     """It is refused, and not told."""
     with pytest.raises(ConfigurationError) as caught:

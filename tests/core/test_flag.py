@@ -95,7 +95,7 @@ REFUSED: list[tuple[str, Callable[[Any], object], list[Any]]] = [
         ],
     ),
     ("serve", lambda bad: Flag("x", serve=bad), ["maybe", None, {}, {"on": 0}, {"on": -1}, {"on": True}, {"no": 1}]),
-    ("serve", lambda bad: Flag("x", serve=bad), [{"on": 0.0001}, {"on": math.nan}, {"on": 1e7}, 7]),
+    ("serve", lambda bad: Flag("x", serve=bad), [{"on": 0.0001}, {"on": math.nan}, {"on": 1_000_000.001}, 7]),
     ("default", lambda bad: Flag("x", default=bad), ["maybe"]),
     ("percentage", lambda bad: Flag("x", percentage=bad), [-1, 101, 100.001, math.nan, True, "3", None, 0.0005]),
     ("percentage", lambda bad: FlagRule(BETA, percentage=bad), [-0.001, 101, True]),
@@ -126,6 +126,12 @@ def test_a_bad_flag_is_refused(argument: str, make: Callable[[Any], object], bad
 def test_percentages_are_exact_to_a_thousandth(percentage: float) -> None:
     """A thousandth of a percent is one of 100000 users."""
     assert Flag("x", percentage=percentage).percentage == percentage
+
+
+def test_weights_are_large_at_most() -> None:
+    """The greatest one that the error names is allowed, to a thousandth."""
+    weights = {"on": 1_000_000, "off": 0.001}
+    assert Flag("x", serve=weights).serve == weights
 
 
 def test_a_snapshot_lists_its_flags_by_name() -> None:

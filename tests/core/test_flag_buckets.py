@@ -6,7 +6,7 @@ from bisect import bisect_right
 
 import pytest
 
-from redis_patterns import Flag, FlagSnapshot
+from redis_patterns import Condition, Flag, FlagRule, FlagSnapshot
 from redis_patterns_core.flag_buckets import POINTS, Purpose, bounds, bucket, digest, seed
 
 USERS = [f"user-{number}" for number in range(5000)]
@@ -32,6 +32,21 @@ def test_a_bucket_is_what_it_was(purpose: Purpose, salt: str, user: str, bits: s
     assert digest(seed(purpose, salt), user).hex() == bits
     assert bucket(purpose, salt, user) == expected
     assert expected == int(bits, 16) * 100_000 >> 64
+
+
+def test_who_gets_what_is_what_it_was() -> None:
+    """Frozen too, to the very user: a rollout, that of a rule, and weights go by the buckets of their own purpose."""
+
+    def given(flag: Flag, user: str) -> str | None:
+        return FlagSnapshot([flag]).evaluate(flag.name, user).variant
+
+    key = Condition("targetingKey", "present")
+    for share, variant in ((16.765, "off"), (16.766, "on")):
+        assert given(Flag("new-ui", percentage=share), "ann") == variant
+        assert given(Flag("new-ui", percentage=share, serve={"on": 1, "off": 0}), "ann") == variant
+        assert given(Flag("new-ui", percentage=0, rules=[FlagRule(key, percentage=share)]), "ann") == variant
+    for share, variant in ((41.893, "on"), (41.894, "off")):
+        assert given(Flag("colour", serve={"on": round(100 - share, 3), "off": share}), "user-12345") == variant
 
 
 def test_no_two_flags_and_users_are_hashed_alike() -> None:

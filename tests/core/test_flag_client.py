@@ -83,6 +83,14 @@ def test_it_looks_by_itself() -> None:
     assert (early._pause(), late._pause()) == pytest.approx((8.0, 12.0))
 
 
+def test_it_waits_no_longer_than_until_it_looks() -> None:
+    """What is left of the poll, and at least the 2 ms that a wait can have."""
+    _, _, dry = client()
+    for gone_by, left in ((9.5, 10), (0.4995, 0.5), (0.002, 0.002)):
+        dry.expect(FLAGS.wait_for_change(5, left)).advance(gone_by).give(False)
+    dry.expect(FLAGS.revision())
+
+
 def test_one_who_cannot_be_stopped_waits_in_slices() -> None:
     """And is asked between them whether to end; the poll is when it would be."""
     made, _, _ = client()

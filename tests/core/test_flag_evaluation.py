@@ -72,6 +72,7 @@ def test_the_order_of_the_steps(applies: tuple[bool, ...]) -> None:
         (flag(allowlist=["bob"]), "DEFAULT"),
         (flag(serve={"allowed": 1, "rule": 1}), "SPLIT"),
         (flag(percentage=99.999), "SPLIT"),
+        (flag(serve={"allowed": 3, "rule": 0}, percentage=99.999), "SPLIT"),
         (flag(rules=[FlagRule(Condition("targetingKey", "present"), serve={"rule": 1, "allowed": 1})]), "SPLIT"),
         (flag(rules=[FlagRule(Condition("targetingKey", "present"), percentage=99.999)]), "SPLIT"),
         (flag(allowlist=["ann"], serve={"rule": 1, "allowed": 1}), "SPLIT"),
@@ -114,6 +115,22 @@ def test_a_rule_for_some_of_its_users_leaves_the_others_to_the_next() -> None:
         assert evaluate(one, who).value == ("rule" if within else "default")
 
 
+def test_weights_within_a_percentage() -> None:
+    """Who is within it gets what they would get if all were; the others have the default."""
+    weights = {"rule": 30, "allowed": 70}
+    one, whole, plain = flag(serve=weights, percentage=40), flag(serve=weights), Flag("y", salt="x", percentage=40)
+    given: set[str] = set()
+    for number in range(200):
+        user = f"user-{number}"
+        within = FlagSnapshot([plain]).is_enabled("y", user)
+        found = evaluate(one, user)
+        assert found.value == (evaluate(whole, user).value if within else "default")
+        assert (found.reason, found.step) == (("SPLIT", "rollout") if within else ("DEFAULT", "default"))
+        given.add(found.value)
+    assert given == {"rule", "allowed", "default"}
+    assert evaluate(one, None).error == "TARGETING_KEY_MISSING"
+
+
 # Types
 
 
@@ -138,7 +155,7 @@ def test_a_flag_has_its_type_exactly(values: list[Any], fits: set[type]) -> None
             assert type(found.value) is type(values[0])
         else:
             assert (found.value, found.reason, found.error) == (default, "ERROR", "TYPE_MISMATCH")
-            assert found.variant is None
+            assert (found.variant, found.message) == (None, "the flag 'x' is of another type")
 
 
 @pytest.mark.parametrize("zero", [False, "", 0, 0.0, {}, []])

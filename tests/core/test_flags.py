@@ -37,6 +37,7 @@ class Hashes(Fake):
     def __init__(self, version: str) -> None:
         super().__init__(version)
         self.records: dict[str, dict[str, str]] = {}
+        self.read: list[str] = []
         self.streams: dict[str, list[tuple[str, list[str]]]] = {}
 
     def _call(self, *words: Any) -> Any:
@@ -44,6 +45,7 @@ class Hashes(Fake):
         assert name == "TIME" or args[0] in self._declared
         match name, args:
             case "HGET", [key, field]:
+                self.read.append(field)
                 held = self.records.get(key, {}).get(field)
                 return False if held is None else held.encode()
             case "HSET", [key, *pairs]:
@@ -68,7 +70,7 @@ class Hashes(Fake):
 
 @pytest.mark.parametrize("version", sorted(RUNTIMES))
 def test_versions_and_revisions_grow(version: str) -> None:
-    """A version by one with each change; the revision is the time, or one more than before."""
+    """A version by one with each change; the revision is the millisecond, or one more than before."""
     fake = Hashes(version)
     assert fake.run(FLAGS.put(Flag("x"))) == 1
     assert fake.run(FLAGS.put(Flag("x"), expected_version=1)) == 2
@@ -77,13 +79,13 @@ def test_versions_and_revisions_grow(version: str) -> None:
     fake.now -= 10_000_000
     assert fake.run(FLAGS.delete("y")) is True
     assert fake.records[FLAGS.key][""] == "1700000000003"
-    fake.now += 60_000_000
+    fake.now += 60_999_900
     assert fake.run(FLAGS.put(Flag("x"))) == 3
-    assert fake.records[FLAGS.key][""] == "1700000050000"
+    assert fake.records[FLAGS.key][""] == "1700000050999"
     del fake.records[FLAGS.key]  # evicted, say: numbers do not come again
     fake.now -= 60_000_000
     assert fake.run(FLAGS.put(Flag("x"))) == 1
-    assert fake.records[FLAGS.key][""] == "1700000050001"
+    assert fake.records[FLAGS.key][""] == "1700000051000"
 
 
 @pytest.mark.parametrize("version", sorted(RUNTIMES))
@@ -157,6 +159,17 @@ def test_a_circle_is_refused(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", sorted(RUNTIMES))
+def test_a_write_looks_at_each_flag_once(version: str) -> None:
+    """However many ways lead to it, or the work would double with each level."""
+    fake = Hashes(version)
+    for name, others in (("e", ""), ("d", "e"), ("c", "d"), ("b", "d")):
+        fake.run(FLAGS.put(Flag(name, requires=dict.fromkeys(others, "on"))))
+    fake.read.clear()
+    fake.run(FLAGS.put(Flag("a", requires=dict.fromkeys("bcd", "on"))))
+    assert sorted(fake.read) == ["", "a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("version", sorted(RUNTIMES))
 def test_a_flag_is_read_with_those_that_it_requires(version: str) -> None:
     """All the way, each once, and no others; also where a circle was written in another way."""
     fake = Hashes(version)
@@ -184,21 +197,25 @@ def test_a_flag_is_read_with_those_that_it_requires(version: str) -> None:
 # The plans
 
 
-def test_what_the_plans_do_when_sent_twice() -> None:
-    """Reading is reading; writing has a token."""
+def test_names_and_effects() -> None:
+    """Reading is reading; writing has a token, so that it can be sent twice."""
     text = '{"format": 1, "flags": [{"name": "a"}]}'
-    plans: list[tuple[Plan[Any], Effect]] = [
-        (FLAGS.put(Flag("x")), Effect.IDEMPOTENT),
-        (FLAGS.delete("x"), Effect.IDEMPOTENT),
-        (FLAGS.import_json(text), Effect.IDEMPOTENT),
-        *[
-            (plan, Effect.READS)
-            for plan in (FLAGS.get("x"), FLAGS.snapshot(), FLAGS.history(), FLAGS.revision(), FLAGS.is_enabled("x"))
-        ],
-        (FLAGS.wait_for_change(0, 1), Effect.READS),
+    plans: list[tuple[Plan[Any], str, Effect]] = [
+        (FLAGS.put(Flag("x")), "put", Effect.IDEMPOTENT),
+        (FLAGS.delete("x"), "delete", Effect.IDEMPOTENT),
+        (FLAGS.import_json(text), "import_json", Effect.IDEMPOTENT),
+        (FLAGS.export_json(), "export_json", Effect.READS),
+        (FLAGS.get("x"), "get", Effect.READS),
+        (FLAGS.snapshot(), "snapshot", Effect.READS),
+        (FLAGS.history(), "history", Effect.READS),
+        (FLAGS.revision(), "revision", Effect.READS),
+        (FLAGS.is_enabled("x"), "evaluate", Effect.READS),
+        (FLAGS.evaluate("x"), "evaluate", Effect.READS),
+        (FLAGS.wait_for_change(0, 1), "wait_for_change", Effect.READS),
     ]
-    for plan, effect in plans:
-        assert (plan.effect, plan.blocks_for) == (effect, 1.0 if plan.name == "flags.wait_for_change" else None)
+    for plan, name, effect in plans:
+        assert (plan.name, plan.effect) == (f"flags.{name}", effect)
+        assert plan.blocks_for == (1.0 if name == "wait_for_change" else None)
         assert len(plan.commands) == 1
     assert len(FLAGS.import_json('{"format": 1, "flags": [{"name": "a"}, {"name": "b"}]}').commands) == 2
 
@@ -244,7 +261,7 @@ def test_a_flag_that_cannot_be_read_is_an_error_where_it_alone_is_asked_for() ->
     assert FLAGS.get("x").parse([record()]) == Flag("x", percentage=25)
     assert FLAGS.get("x").parse([None]) is None
     assert FLAGS.get("x").parse([record(b"", kind=b"d")]) is None
-    for bad in (b"what", record(b"{}"), 7, b"f1:;", record()[:-1]):
+    for bad in (b"what", record(b"{}"), 7, b"f1:;", record()[:-1], record().replace(b";", b",")):
         with pytest.raises(DecodeError):
             FLAGS.get("x").parse([bad])
     with pytest.raises(DecodeError, match="'x' cannot be read"):
@@ -314,18 +331,24 @@ def test_an_update_has_an_end() -> None:
         _ = other.result
 
 
+def sized(size: int) -> Flag:
+    """Give a flag that takes so many bytes."""
+    return Flag("x", variants={"a": "x" * (size - len(encoded(Flag("x", variants={"a": ""}))))})
+
+
 @pytest.mark.parametrize(
     ("argument", "make"),
     [
         ("name", lambda: Flags("")),
         ("namespace", lambda: Flags("x", namespace=7)),  # type: ignore[arg-type]
         ("keep_changes", lambda: Flags("x", keep_changes=0)),
+        ("keep_changes", lambda: Flags("x", keep_changes=100_001)),
         ("name", lambda: FLAGS.get("")),
         ("name", lambda: FLAGS.is_enabled(None)),  # type: ignore[arg-type]
         ("name", lambda: FLAGS.delete(7)),  # type: ignore[arg-type]
         ("count", lambda: FLAGS.history(0)),
         ("flag", lambda: FLAGS.put("x")),  # type: ignore[arg-type]
-        ("at most 262144 bytes", lambda: FLAGS.put(Flag("x", variants={"a": "x" * 300_000}))),
+        ("at most 262144 bytes, and 'x' takes 262145", lambda: FLAGS.put(sized(262_145))),
         ("expected_version", lambda: FLAGS.put(Flag("x"), expected_version=-1)),
         ("expected_version", lambda: FLAGS.delete("x", expected_version=True)),
         ("by", lambda: FLAGS.put(Flag("x"), by="\ud800")),
@@ -333,7 +356,7 @@ def test_an_update_has_an_end() -> None:
         ("token", lambda: FLAGS.put(Flag("x"), token="")),
         ("token", lambda: FLAGS.put(Flag("x"), token="a" * 65)),
         ("revision", lambda: FLAGS.wait_for_change(-1, 1)),
-        ("seconds", lambda: FLAGS.wait_for_change(0, 0.001)),
+        ("seconds must", lambda: FLAGS.wait_for_change(0, 0.001)),
         ("attempts", lambda: Dry(FLAGS.update("x", lambda flag: flag, attempts=0)).result),
     ],
 )
@@ -341,6 +364,15 @@ def test_a_bad_argument_is_refused(argument: str, make: Callable[[], object]) ->
     """When the plan is built, by an error that names it."""
     with pytest.raises(ConfigurationError, match=argument):
         make()
+
+
+def test_the_limits_are_allowed() -> None:
+    """The greatest and the least numbers that the errors name."""
+    assert [Flags("x", keep_changes=number).keep_changes for number in (1, 100_000)] == [1, 100_000]
+    assert len(FLAGS.put(sized(262_144), token="t" * 64).commands[0].args[-1]) == 262_144  # type: ignore[arg-type]
+    assert FLAGS.put(Flag("x"), expected_version=0).effect is Effect.IDEMPOTENT
+    assert FLAGS.wait_for_change(0, 0.002).blocks_for == 0.002
+    assert FLAGS.history(1).name == "flags.history"
 
 
 def test_a_reply_that_is_none() -> None:

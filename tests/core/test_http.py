@@ -31,6 +31,12 @@ def request(peer: str | None = "203.0.113.9", method: str = "GET", path: str = "
     return Request(method, path, [(name.replace("_", "-"), value) for name, value in headers.items()], peer)
 
 
+def test_the_lines_of_a_header() -> None:
+    """They are joined in their order, whatever case is asked for; a header that is not there is none."""
+    asked = Request("GET", "/", [("via", "a"), ("accept", "x"), ("via", "b, c")], None)
+    assert (asked.header("Via"), asked.header("accept"), asked.header("other")) == ("a, b, c", "x", None)
+
+
 # Addresses
 
 PROXIES = ["10.0.0.0/8", "fd00::/8"]

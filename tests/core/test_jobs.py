@@ -228,6 +228,7 @@ def test_dead_jobs() -> None:
     assert desk(desk.jobs.redrive("b", "none")) == 1
     assert desk(desk.jobs.redrive(count=1)) == 1
     assert [(job.id, job.attempts) for job in desk.take()] == [("b", 0), ("a", 0)]
+    assert desk(desk.jobs.inspect()).totals == {"enqueued": 3, "died": 3, "redriven": 2}
     assert desk(desk.jobs.purge("dead")) == 1
     assert desk(desk.jobs.purge("dead")) == 0
     assert desk(desk.jobs.look("c"))[0].state is None
@@ -386,28 +387,29 @@ def test_a_purge_of_many() -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "name", "effect"),
+    ("make", "name", "effect"),
     [
-        (JOBS.enqueue(1), "jobs.enqueue", Effect.IDEMPOTENT),
-        (JOBS.reserve(worker="w"), "jobs.reserve", Effect.IDEMPOTENT),
-        (JOBS.settle(JOBS.ack(JOB)), "jobs.settle", Effect.IDEMPOTENT),
-        (JOBS.extend([JOB], worker="w"), "jobs.extend", Effect.IDEMPOTENT),
-        (JOBS.wake(), "jobs.wake", Effect.IDEMPOTENT),
-        (JOBS.inspect(), "jobs.inspect", Effect.READS),
-        (JOBS.look("a"), "jobs.look", Effect.READS),
-        (JOBS.dead(), "jobs.look", Effect.READS),
-        (JOBS.redrive("a"), "jobs.redrive", Effect.IDEMPOTENT),
-        (JOBS.redrive(), "jobs.redrive", Effect.ONCE),
-        (JOBS.cancel("a"), "jobs.cancel", Effect.IDEMPOTENT),
-        (JOBS.reschedule("a", delay=1), "jobs.reschedule", Effect.IDEMPOTENT),
-        (JOBS.pause(), "jobs.pause", Effect.IDEMPOTENT),
-        (JOBS.resume(), "jobs.resume", Effect.IDEMPOTENT),
-        (next(JOBS.purge("dead").steps()), "jobs.purge", Effect.ONCE),
-        (next(Jobs[Any]("w", result_ttl=1).result("a").steps()), "jobs.result", Effect.READS),
+        (lambda: JOBS.enqueue(1), "jobs.enqueue", Effect.IDEMPOTENT),
+        (lambda: JOBS.reserve(worker="w"), "jobs.reserve", Effect.IDEMPOTENT),
+        (lambda: JOBS.settle(JOBS.ack(JOB)), "jobs.settle", Effect.IDEMPOTENT),
+        (lambda: JOBS.extend([JOB], worker="w"), "jobs.extend", Effect.IDEMPOTENT),
+        (JOBS.wake, "jobs.wake", Effect.IDEMPOTENT),
+        (JOBS.inspect, "jobs.inspect", Effect.READS),
+        (lambda: JOBS.look("a"), "jobs.look", Effect.READS),
+        (JOBS.dead, "jobs.look", Effect.READS),
+        (lambda: JOBS.redrive("a"), "jobs.redrive", Effect.IDEMPOTENT),
+        (JOBS.redrive, "jobs.redrive", Effect.ONCE),
+        (lambda: JOBS.cancel("a"), "jobs.cancel", Effect.IDEMPOTENT),
+        (lambda: JOBS.reschedule("a", delay=1), "jobs.reschedule", Effect.IDEMPOTENT),
+        (JOBS.pause, "jobs.pause", Effect.IDEMPOTENT),
+        (JOBS.resume, "jobs.resume", Effect.IDEMPOTENT),
+        (lambda: next(JOBS.purge("dead").steps()), "jobs.purge", Effect.ONCE),
+        (lambda: next(Jobs[Any]("w", result_ttl=1).result("a").steps()), "jobs.result", Effect.READS),
     ],
 )
-def test_names_and_effects(plan: Any, name: str, effect: Effect) -> None:
+def test_names_and_effects(make: Callable[[], Any], name: str, effect: Effect) -> None:
     """What does twice what it does once is sent at most once."""
+    plan = make()
     assert (plan.name, plan.effect) == (name, effect)
 
 
@@ -537,6 +539,13 @@ def test_what_is_kept_of_an_error() -> None:
     assert cut == f"ValueError: {'a' * 988}\n...\n{'b' * 2995}"
 
 
+def test_when_it_is_worth_to_ask_again() -> None:
+    """A millisecond after the next is due, which may be now; never by itself where none is."""
+    for reply, next_in, closed in (([-1, 0], None, False), ([0, 0], 0.001, False), ([1999, 1], 2.0, True)):
+        taken = read_taken(reply, "t", Json())
+        assert (taken.jobs, taken.next_in, taken.closed) == ((), next_in, closed)
+
+
 @pytest.mark.parametrize(
     "reply",
     [None, 1, [], [0], [-1, 0, b"a", b"1"], [-1, 0, b"a", 1, 1, 0, 0, 0, 0], [-1, 0, b"a", b"1", 1, 0, 0, 0, b"x"]],
@@ -583,7 +592,7 @@ def test_nothing_is_left_of_a_cancelled_job() -> None:
 def test_where_a_job_is() -> None:
     """Ready, of which no time is told; or not known at all."""
     desk = Desk()
-    desk(desk.jobs.enqueue("x", id="a", priority=3))
+    desk(desk.jobs.enqueue("x", id="a", priority=3, unique="u|v|"))
     ready, none = desk(desk.jobs.look("a", "none"))
     assert (ready.state, ready.since, ready.payload, ready.enqueued_at, ready.priority) == ("ready", 0.0, "x", EPOCH, 3)
     assert (none.id, none.state, none.since, none.payload, none.error, none.progress) == (

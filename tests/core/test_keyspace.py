@@ -87,6 +87,7 @@ def test_a_key_that_is_nobodys(key: bytes) -> None:
         (b"lock:{a}", "list", -1, ["wrong type", "without TTL"]),
         (b"jobs:{a}:data", "hash", -1, []),
         (b"jobs:{a}:data", "hash", 5000, ["with TTL"]),
+        (b"jobs:{a}:data", "hash", 0, ["with TTL"]),
         (b"leaderboard:{a}", "zset", -1, []),
         (b"leaderboard:{a}", "zset", 5000, []),
     ],

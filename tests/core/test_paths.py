@@ -8,8 +8,8 @@ from redis_patterns_core.paths import matching
 @pytest.mark.parametrize(
     ("paths", "inside", "outside"),
     [
-        ("*", ["/", "/a", "/a/b"], []),
-        ("/*", ["/", "/a", "/a/b"], []),
+        ("*", ["", "/", "/a", "/a/b"], []),
+        ("/*", ["", "/", "/a", "/a/b"], []),
         ("/account/*", ["/account", "/account/", "/account/a/b"], ["/", "/accounts", "/a/account/b", "/account-old"]),
         ("/account*", ["/account", "/accounts", "/account/a"], ["/acc"]),
         (["/health", "/static/*"], ["/health", "/static", "/static/a.css"], ["/healthy", "/a"]),

@@ -11,6 +11,7 @@ import pytest
 
 from redis_patterns import (
     EMPTY,
+    Command,
     ConfigurationError,
     DecodeError,
     DelayedQueue,
@@ -26,6 +27,7 @@ from redis_patterns import (
 from redis_patterns.sync import Driver
 from redis_patterns.testing import Dry
 from redis_patterns.testing.memory import Server
+from redis_patterns_core import replies
 
 KINDS: dict[str, Callable[..., Any]] = {"fifo": FifoQueue, "priority": PriorityQueue, "delayed": DelayedQueue}
 EPOCH = 1_700_000_000
@@ -72,6 +74,11 @@ def test_a_full_queue(redis: Driver, make: Callable[..., Any]) -> None:
     with pytest.raises(QueueFull):
         redis.run(queue.put(4))
     assert redis.run(queue.length()) == 3
+    redis.run(queue.clear())
+    least = make(max_length=1)
+    assert redis.run(least.put(1)) == 1
+    with pytest.raises(QueueFull):
+        redis.run(least.put(2))
 
 
 def test_clear(redis: Driver, make: Callable[..., Any]) -> None:
@@ -90,13 +97,13 @@ def test_failed_items(redis: Driver, server: Server, make: Callable[..., Any]) -
     """They are kept in order, with the error and the time, the newest ones only; and can be put back."""
     queue = make(keep_failed=2)
     redis.run(queue.fail(0, "thrown away"))
-    server.clock.advance(1.5)
+    server.clock.advance(1.9987)
     assert redis.run(queue.fail({"a": 1}, ValueError("wrong \udc80"))) == 2
     server.clock.advance(0.25)
     assert redis.run(queue.fail(2, "x" * 2001)) == 2
     assert redis.run(queue.failed()) == [
-        FailedItem({"a": 1}, "ValueError: wrong \\udc80", EPOCH + 1.5, b'{"a":1}'),
-        FailedItem(2, "x" * 2000, EPOCH + 1.75, b"2"),
+        FailedItem({"a": 1}, "ValueError: wrong \\udc80", EPOCH + 1.998, b'{"a":1}'),
+        FailedItem(2, "x" * 2000, EPOCH + 2.248, b"2"),
     ]
     assert redis.run(queue.failed(1)) == redis.run(queue.failed())[:1]
     assert redis.run(queue.requeue_failed(1)) == 1
@@ -115,7 +122,9 @@ def test_what_cannot_be_read(redis: Driver, make: Callable[..., Any]) -> None:
     redis.run(raw.put_many(["}"]))
     assert redis.run(queue.pop(wait=5)) == 3
     assert redis.run(queue.pop(wait=5)) is EMPTY
-    assert len(redis.run(queue.failed())) == 3
+    redis.run(raw.put_many(["(", "4", ")"]))
+    assert redis.run(queue.pop_many(3)) == [4]
+    assert [one.payload for one in redis.run(queue.failed())] == [b"{", b"[", b"}", b"(", b")"]
 
 
 def test_waiting(redis: Driver, server: Server, make: Callable[..., Any]) -> None:
@@ -171,6 +180,20 @@ def test_priorities(redis: Driver) -> None:
     assert [redis.run(queue.pop(wait=1)) for _ in range(3)] == ["failed", "after the failed", "later"]
 
 
+def test_where_an_item_stands(redis: Driver) -> None:
+    """By its priority times 2^43 and its number, whether it is put or comes back, so that other clients can tell."""
+    queue = PriorityQueue[str]("work")
+    for priority in (1023, -1023):
+        redis.run(queue.put("x", priority))
+        redis.run(queue.fail("y", "no"))
+        redis.run(queue.requeue_failed(priority=priority))
+    scores = (Command(("ZRANGE", queue.key, 0, -1, "WITHSCORES")),)
+    assert redis.run(Plan("look", scores, lambda answers: replies.pairs(answers[0]))) == [
+        (f"{number:016d}".encode() + item, str(priority * 2**43 + number).encode())
+        for priority, number, item in ((-1023, 3, b'"x"'), (-1023, 4, b'"y"'), (1023, 1, b'"x"'), (1023, 2, b'"y"'))
+    ]
+
+
 def test_when_an_item_is_due(redis: Driver, server: Server) -> None:
     """To the millisecond, by the server's clock; who waits is given it then."""
     queue, due = DelayedQueue[int]("work"), FifoQueue[int]("work")
@@ -201,8 +224,10 @@ def test_who_waits_for_a_delayed_item_is_told_of_others() -> None:
         (0, 0.002, None),
         (-1, 17.5, [b"queue:{work}", b"8"]),
     ):
-        dry.expect("delayed.pop").answer([0, next_in], None)
         step: Any = dry.expect("delayed.pop")._step
+        assert (step.effect, step.blocks_for) == (Effect.ONCE, None)
+        assert step.commands[1] == Command(("LPOP", "queue:{work}", 1))
+        step = dry.answer([0, next_in], None).expect("delayed.pop")._step
         assert step.commands[0].args == ("BLPOP", "queue:{work}", "delayed:{work}:wake", pause)
         assert (step.blocks_for, step.effect) == (pause, Effect.ONCE)
         dry.advance(pause if pause != 60 else 62.497).answer(told)
@@ -234,30 +259,31 @@ def test_who_meets_what_cannot_be_read_waits_for_the_rest_of_its_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "name", "effect"),
+    ("make", "name", "effect"),
     [
-        (FifoQueue[int]("q").put(1), "queue.put", Effect.ONCE),
-        (FifoQueue[int]("q", max_length=1).put(1), "queue.put", Effect.ONCE),
-        (PriorityQueue[int]("q").put(1), "pqueue.put", Effect.ONCE),
-        (DelayedQueue[int]("q").put(1), "delayed.put", Effect.ONCE),
-        (FifoQueue[int]("q").peek(), "queue.peek", Effect.READS),
-        (FifoQueue[int]("q").length(), "queue.length", Effect.READS),
-        (PriorityQueue[int]("q").length(), "pqueue.length", Effect.READS),
-        (DelayedQueue[int]("q").length(), "delayed.length", Effect.READS),
-        (DelayedQueue[int]("q").promote(), "delayed.promote", Effect.IDEMPOTENT),
-        (FifoQueue[int]("q").clear(), "queue.clear", Effect.IDEMPOTENT),
-        (DelayedQueue[int]("q").clear(), "delayed.clear", Effect.IDEMPOTENT),
-        (PriorityQueue[int]("q").clear_failed(), "pqueue.clear_failed", Effect.IDEMPOTENT),
-        (PriorityQueue[int]("q").fail(1, ""), "pqueue.fail", Effect.ONCE),
-        (FifoQueue[int]("q").failed(), "queue.failed", Effect.READS),
-        (DelayedQueue[int]("q").requeue_failed(), "delayed.requeue_failed", Effect.ONCE),
-        (FifoQueue[int]("q")._take(1), "queue.pop", Effect.ONCE),
-        (PriorityQueue[int]("q")._take(1), "pqueue.pop", Effect.ONCE),
-        (DelayedQueue[int]("q")._take(1), "delayed.pop", Effect.ONCE),
+        (lambda: FifoQueue[int]("q").put(1), "queue.put", Effect.ONCE),
+        (lambda: FifoQueue[int]("q", max_length=1).put(1), "queue.put", Effect.ONCE),
+        (lambda: PriorityQueue[int]("q").put(1), "pqueue.put", Effect.ONCE),
+        (lambda: DelayedQueue[int]("q").put(1), "delayed.put", Effect.ONCE),
+        (lambda: FifoQueue[int]("q").peek(), "queue.peek", Effect.READS),
+        (lambda: FifoQueue[int]("q").length(), "queue.length", Effect.READS),
+        (lambda: PriorityQueue[int]("q").length(), "pqueue.length", Effect.READS),
+        (lambda: DelayedQueue[int]("q").length(), "delayed.length", Effect.READS),
+        (lambda: DelayedQueue[int]("q").promote(), "delayed.promote", Effect.IDEMPOTENT),
+        (lambda: FifoQueue[int]("q").clear(), "queue.clear", Effect.IDEMPOTENT),
+        (lambda: DelayedQueue[int]("q").clear(), "delayed.clear", Effect.IDEMPOTENT),
+        (lambda: PriorityQueue[int]("q").clear_failed(), "pqueue.clear_failed", Effect.IDEMPOTENT),
+        (lambda: PriorityQueue[int]("q").fail(1, ""), "pqueue.fail", Effect.ONCE),
+        (lambda: FifoQueue[int]("q").failed(), "queue.failed", Effect.READS),
+        (lambda: DelayedQueue[int]("q").requeue_failed(), "delayed.requeue_failed", Effect.ONCE),
+        (lambda: FifoQueue[int]("q")._take(1), "queue.pop", Effect.ONCE),
+        (lambda: PriorityQueue[int]("q")._take(1), "pqueue.pop", Effect.ONCE),
+        (lambda: DelayedQueue[int]("q")._take(1), "delayed.pop", Effect.ONCE),
     ],
 )
-def test_names_and_effects(plan: Any, name: str, effect: Effect) -> None:
+def test_names_and_effects(make: Callable[[], Any], name: str, effect: Effect) -> None:
     """What adds or takes is sent at most once."""
+    plan = make()
     assert (plan.name, plan.effect) == (name, effect)
 
 
@@ -347,14 +373,22 @@ def test_the_limits_are_allowed() -> None:
 
 def test_times_within_a_second(redis: Driver, server: Server) -> None:
     """They count to the millisecond too; who waits for another is told within a minute, or looks by himself."""
-    server.clock.advance(0.456)
+    server.clock.advance(0.4567)
     queue = DelayedQueue[int]("work")
     redis.run(queue.put(1, delay=1))
-    assert server.expiries() == [pytest.approx(60.456, abs=1e-6)]
+    assert server.expiries() == [pytest.approx(60.4567, abs=1e-6)]
     server.clock.advance(0.999)
     assert redis.run(queue.pop()) is EMPTY
     server.clock.advance(0.001)
     assert redis.run(queue.pop()) == 1
+
+
+def test_a_wake_up_is_one_element(redis: Driver) -> None:
+    """However many items were put before those that are waited for."""
+    queue = DelayedQueue[int]("work")
+    for delay in (5, 3, 4, 2):
+        redis.run(queue.put(1, delay=delay))
+    assert redis.run(Plan("look", (Command(("LLEN", "delayed:{work}:wake")),), replies.first)) == 1
 
 
 def test_what_promoting_tells(redis: Driver, server: Server) -> None:

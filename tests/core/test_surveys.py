@@ -135,13 +135,13 @@ def test_one_orphan_that_may_not_be_asked_for() -> None:
     names = [b"leaderboard:{a}:scores", b"leaderboard:{b}:order", b"leaderboard:{c}:scores"]
     dry = Dry(survey("*"))
     dry.expect("cluster.slots").fail(DENIED).expect("scan").answer([b"0", names])
-    dry.expect("survey.types").answer("zset", -1, "zset", -1, "zset", -1).expect("survey.memory").answer(1, 1, 1)
+    dry.expect("survey.types").answer("zset", 0, "zset", -1, "zset", -1).expect("survey.memory").answer(1, 1, 1)
     dry.expect("batch(3 survey.orphans)").fail(DENIED)
     dry.expect("survey.orphans").answer(1).expect("survey.orphans").fail(DENIED)
     step: Any = dry.expect("survey.orphans")._step
     assert step.commands == (Command(("EXISTS", "leaderboard:{c}", "leaderboard:{c}", names[2])),)
     dry.answer(3)
-    assert offences(dry.result) == [("leaderboard:{a}:scores", "orphan", False)]
+    assert offences(dry.result) == [("leaderboard:{a}:scores", "orphan", True)]
 
 
 def test_at_most_a_thousand_are_listed() -> None:
@@ -155,9 +155,11 @@ def test_at_most_a_thousand_are_listed() -> None:
 
 def test_every_primary_is_looked_at() -> None:
     """Once, by the first of its slots that is named; to the end of its cursor."""
-    first, second = [b"10.0.0.1", 7000, b"id", []], [b"10.0.0.2", 7000, b"id", []]
+    first, second = [b"10.0.0.1", 7000, b"id", []], [b"10.0.0.1", 7001, b"id", []]
     dry = Dry(unlink_matching("a*"))
-    dry.expect("cluster.slots").answer([[0, 99, first, second], [100, 199, second], [200, 300, first]])
+    look: Any = dry.expect("cluster.slots")._step
+    assert (look.commands, look.effect) == ((Command(("CLUSTER", "SLOTS")),), Effect.READS)
+    dry.answer([[0, 99, first, second], [100, 199, second], [200, 300, first]])
     for slot, cursor, following in ((0, b"0", b"17"), (0, b"17", b"0"), (100, b"0", b"0")):
         step: Any = dry.expect("scan")._step
         assert step.commands == (Command(("SCAN", cursor, "MATCH", "a*", "COUNT", 500), slot=slot),)
@@ -173,7 +175,7 @@ def test_every_primary_is_looked_at() -> None:
 
 @pytest.mark.parametrize("answer", [[], CommandFailed("cluster.slots", "ERR", "cluster support disabled")])
 def test_a_server_that_is_no_cluster(answer: Any) -> None:
-    """It is the only one; a cursor may come as bytes or, from some, as a number's text."""
+    """It is the only one."""
     dry = Dry(unlink_matching("*"))
     dry.expect("cluster.slots")
     dry.fail(answer) if isinstance(answer, Exception) else dry.answer(answer)
@@ -183,13 +185,17 @@ def test_a_server_that_is_no_cluster(answer: Any) -> None:
     assert dry.result == 0
 
 
-def test_names_and_effects() -> None:
+@pytest.mark.parametrize(
+    ("key", "type_"),
+    [(b"leaderboard:{a}:scores", "zset"), (b"session:{web:x}:0123456789abcdef", "hash"), (b"jobs:{a}:data", "hash")],
+)
+def test_names_and_effects(key: bytes, type_: str) -> None:
     """A survey changes nothing."""
     dry = Dry(survey("*"))
     for name, answer in (
         ("cluster.slots", ([],)),
-        ("scan", ([b"0", [b"leaderboard:{a}:scores"]],)),
-        ("survey.types", ("zset", -1)),
+        ("scan", ([b"0", [key]],)),
+        ("survey.types", (type_, -1)),
         ("survey.memory", (1,)),
     ):
         step: Any = dry.expect(name)._step

@@ -24,7 +24,13 @@ def filled(text: str, *args: Any, unique: bool = False, **kwargs: Any) -> str:
 
 @pytest.mark.parametrize(
     ("text", "made"),
-    [("order:{order}", "order:7"), ("{to}:{order:03}", "there:007"), ("all", "all"), ("{{x}}", "{x}")],
+    [
+        ("order:{order}", "order:7"),
+        ("{to}:{order:03}", "there:007"),
+        ("{order.real}:{to[0]}", "7:t"),
+        ("all", "all"),
+        ("{{x}}", "{x}"),
+    ],
 )
 @pytest.mark.parametrize("unique", [False, True])
 def test_texts_of_calls(text: str, made: str, unique: bool) -> None:
@@ -51,6 +57,8 @@ def test_different_calls_have_different_texts() -> None:
     values: list[Any] = [
         "1:2",
         "1",
+        "12",
+        "1%2",
         "2:3",
         "%3A",
         ":",

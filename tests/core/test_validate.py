@@ -46,6 +46,9 @@ def test_durations_become_whole_milliseconds(given: float | timedelta, milliseco
         None,
         timedelta(0),
         1e300,
+        1e306,
+        -1e306,
+        10**400,
     ],
 )
 def test_durations_that_are_nothing_are_refused(given: object) -> None:
@@ -60,6 +63,7 @@ def test_durations_that_are_nothing_are_refused(given: object) -> None:
         (0.0005, "at least 1 ms"),
         (-1e300, "at least 1 ms"),
         (1e300, r"less than 2\*\*53 ms"),
+        (1e306, r"less than 2\*\*53 ms"),
         (timedelta.max, "less than"),
     ],
 )
@@ -83,7 +87,7 @@ def test_whole_numbers_within_bounds(given: object) -> None:
         validate.integer("limit", given, least=1, most=10)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("given", [math.nan, math.inf, None, "1", True])
+@pytest.mark.parametrize("given", [math.nan, math.inf, None, "1", True, 10**400, -(10**400)])
 def test_finite_numbers(given: object) -> None:
     """Neither NaN nor infinity is a rate."""
     with pytest.raises(ConfigurationError, match="rate must be a finite number"):

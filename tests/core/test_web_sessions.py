@@ -122,6 +122,48 @@ def test_what_is_changed_inside_is_saved() -> None:
     assert (stored.data["cart"], stored.version) == ([1, 2, 3], 4)
 
 
+def test_what_is_held_on_to_is_saved() -> None:
+    """A list that was taken before a save, as in a websocket, and changed after it."""
+    visit = Visit()
+    session = visit.request()
+    session["cart"] = [1]
+    visit.respond(session)
+    session = visit.request()
+    cart = session["cart"]
+    visit.commit(session)
+    cart.append(2)
+    assert session.modified
+    visit.commit(session)
+    stored = visit.stored()
+    assert stored is not None
+    assert stored.data == {"cart": [1, 2]}
+
+
+def test_what_is_set_before_a_logout_is_gone() -> None:
+    """Whatever it was; and nothing is created for it."""
+    visit = Visit()
+    session = visit.request()
+    session.update(a=1, b=[1])
+    session.clear()
+    assert visit.respond(session) == {"vary": "Cookie"}
+    assert (dict(session), visit.server.keys()) == ({}, [])
+
+
+def test_what_is_removed_with_a_login_is_gone() -> None:
+    """In the session of the user, as in that of the visitor who was."""
+    visit = Visit()
+    session = visit.request()
+    session.update(cart=[1], coupon="x")
+    visit.respond(session)
+    session = visit.request()
+    del session["coupon"]
+    session.login("ann")
+    visit.respond(session)
+    stored = visit.stored()
+    assert stored is not None
+    assert (stored.user, stored.data) == ("ann", {"cart": [1]})
+
+
 def test_fields_are_removed() -> None:
     """Removed ones are gone; one that was set again is there."""
     visit = Visit()
@@ -236,7 +278,7 @@ def test_a_save_while_another_request_logs_in() -> None:
     one["b"] = 2
     with pytest.raises(SessionGone):
         visit.commit(one)
-    assert "set-cookie" not in dict(one.headers(COOKIE, []))
+    assert one.headers(COOKIE, []) == [("vary", "Cookie")]
 
 
 def test_renewal_comes_with_a_cookie() -> None:
@@ -309,7 +351,10 @@ def test_before_it_is_loaded() -> None:
     visit.commit(session)
     session = visit.request()
     session["a"] = "secret"
+    assert repr(session) == "<WebSession new, 1 fields>"
     visit.respond(session)
+    assert session.session is not None
+    assert repr(session) == f"<WebSession {session.session.handle}, 1 fields>"
     assert "secret" not in repr(session)
     assert str(visit.jar)[32:] not in repr(session)
 
@@ -334,24 +379,23 @@ def test_what_is_kept_of_a_device() -> None:
 
 def test_what_is_refused_in_its_place() -> None:
     """What a client gets where its session cannot be read or saved, or is needed and not there: never to be stored."""
-    for refusal, status, title, more in (
-        (away(), 503, "Sessions are away", [("retry-after", "1")]),
-        (failed(), 401, "Not logged in", [("www-authenticate", "Session")]),
-        (failed(SessionGone()), 401, "Not logged in", [("www-authenticate", "Session")]),
-        (failed(LoginRevoked("x")), 401, "Not logged in", [("www-authenticate", "Session")]),
-        (failed(TooManySessions("x")), 403, "Too many sessions", []),
-        (failed(EncodeError("x")), 500, "Internal server error", []),
+    lost = [("www-authenticate", "Session")]
+    for refusal, status, title, detail, more in (
+        (away(), 503, "Sessions are away", "Try again in a moment.", [("retry-after", "1")]),
+        (failed(), 401, "Not logged in", "This needs a session.", lost),
+        (failed(SessionGone()), 401, "Not logged in", "The session has ended.", lost),
+        (failed(LoginRevoked("x")), 401, "Not logged in", "The session has ended.", lost),
+        (failed(TooManySessions("x")), 403, "Too many sessions", "Log out on another device first.", []),
+        (failed(EncodeError("x")), 500, "Internal server error", "The session could not be saved.", []),
     ):
-        body = json.loads(refusal.body)
-        assert (refusal.status, body["status"], body["title"]) == (status, status, title)
+        assert refusal.status == status
+        assert json.loads(refusal.body) == {"title": title, "status": status, "detail": detail}
         assert refusal.headers == [
             ("content-type", "application/problem+json"),
             ("content-length", str(len(refusal.body))),
             ("cache-control", "no-store"),
             *more,
         ]
-    assert json.loads(failed().body)["detail"] == "This needs a session."
-    assert json.loads(failed(SessionGone()).body)["detail"] == "The session has ended."
 
 
 def test_who_may_pass() -> None:

@@ -190,8 +190,9 @@ def test_a_wait_without_an_answer() -> None:
 def test_a_wait_that_is_broken_off() -> None:
     """When a worker stops, it asks what the wait may have got, and gives it back."""
     desk = Desk()
-    desk.turn()
     (line,) = desk.worker.lines
+    assert desk.worker.recall(line) is None, "nothing was asked"
+    desk.turn()
     assert desk.worker.recall(line) is None, "nobody waits"
     (listening,) = desk.listen()
     desk.put(1)
@@ -326,7 +327,7 @@ def test_permits() -> None:
     assert desk.server.run(limit.peek("x")).remaining == 2
     assert not any(line.refunds for line in desk.worker.lines)
     desk.wake()
-    desk.turn()
+    assert turn() == ("batch(token_bucket.hit)", []), "one alone, as there was less than it had asked for"
     assert desk.turn(ask=False) == [], "permits that it does not use when it stops are given back too"
     assert desk.server.run(limit.peek("x")).remaining == 2
 
@@ -381,6 +382,30 @@ def test_leases() -> None:
     assert desk.said()[-1] == "lost"
 
 
+def test_a_lease_that_nobody_prolongs() -> None:
+    """It runs since the jobs were asked for, as nobody knows when within the request they were taken."""
+    desk = Desk(lease=30)
+    desk.put("x")
+    exchange = desk.worker.exchange(0, ask=True)
+    assert exchange is not None
+    (one,) = desk.worker.exchanged(exchange, desk.server.run(exchange.plan), asked_at=100, now=107)
+    assert desk.worker.overdue(129.999) == []
+    assert desk.worker.overdue(130) == [one]
+    assert desk.said() == ["began", "lost"]
+
+
+def test_a_worker_that_has_nothing_to_do() -> None:
+    """It shows all the same that it is there, on each of its queues."""
+    works = [Work(Jobs[int]("x"), id), Work(Jobs[int]("y"), id)]
+    desk = Desk(works=works)
+    plan, asked = desk.worker.beat()
+    assert plan.name == "batch(2 jobs.extend)"
+    assert [(line.jobs.name, jobs) for line, jobs in asked] == [("x", []), ("y", [])]
+    assert desk.beat() == []
+    for work in works:
+        assert [one.name for one in desk.server.run(work.jobs.inspect()).workers] == ["w"]
+
+
 def test_handlers_that_are_late() -> None:
     """Those that have taken longer than they may, by the work that they do."""
     slow, quick = Jobs[int]("slow"), Jobs[int]("quick")
@@ -390,7 +415,7 @@ def test_handlers_that_are_late() -> None:
     (second,) = desk.turn()
     now = desk.server.clock()
     assert desk.worker.late(now + 5) == []
-    assert desk.worker.late(now + 5.1) == [second]
+    assert desk.worker.late(now + 5.001) == [second]
 
 
 def test_what_comes_too_late() -> None:
@@ -414,6 +439,7 @@ def test_what_cannot_be_read() -> None:
     assert desk.worker.room == 1
     desk.turn(ask=False)
     assert desk.counts() == (0, 0, 1, 1)
+    assert desk.said() == ["unreadable", "began"]
 
 
 def test_giving_back() -> None:
