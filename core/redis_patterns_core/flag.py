@@ -232,11 +232,11 @@ def _frozen(value: Any, depth: int = 0) -> Any:
         raise ConfigurationError("variants must be no more than 32 levels deep")
     if isinstance(value, Mapping):
         held = cast("Mapping[str, Any]", value)
-        return MappingProxyType({_field(name): _frozen(one, depth + 1) for name, one in held.items()})
+        return MappingProxyType({_text(name): _frozen(one, depth + 1) for name, one in held.items()})
     if isinstance(value, (list, tuple)):
         return tuple(_frozen(one, depth + 1) for one in cast("list[Any]", value))
     if isinstance(value, str):
-        return value if value == "" else validate.text("variants", value)
+        return _text(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigurationError(f"variants must be finite numbers, not {value!r}")
     if value is None and depth:
@@ -246,10 +246,8 @@ def _frozen(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def _field(name: object) -> str:
-    if not isinstance(name, str):
-        raise ConfigurationError(f"variants must have fields whose names are text, not {type(name).__name__}")
-    return name if name == "" else validate.text("variants", name)
+def _text(text: str) -> str:
+    return text if text == "" else validate.text("variants", text)
 
 
 def _users(argument: str, users: Collection[str]) -> frozenset[str]:
