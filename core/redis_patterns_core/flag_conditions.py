@@ -228,7 +228,7 @@ def _number(value: Any) -> bool:
 
 def _comparators(text: str) -> list[tuple[Callable[[Any, Any], bool], tuple[Any, ...]]]:
     comparators: list[tuple[Callable[[Any, Any], bool], tuple[Any, ...]]] = []
-    for word in text.split():
+    for word in text.split() or [text]:
         match = _COMPARATOR.fullmatch(word)
         version = None if match is None else semver(match[2])
         if match is None or version is None:

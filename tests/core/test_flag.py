@@ -105,6 +105,7 @@ REFUSED: list[tuple[str, Callable[[Any], object], list[Any]]] = [
     ("serve", lambda bad: Flag("x", rules=[FlagRule(BETA, serve=bad)]), ["maybe", {"maybe": 1}, {"on": -1}]),
     ("when", FlagRule, [[], ["x"], [None]]),
     ("requires", lambda bad: Flag("x", requires=bad), [{"x": "on"}, {"": "on"}, {"y": []}, {"y": [""]}, ["y"]]),
+    ("requires", lambda bad: Flag("x", requires=bad), [{f"f{number}": "on" for number in range(101)}]),
     ("metadata", lambda bad: Flag("x", metadata=bad), [{"a": None}, {"a": {}}, {"": 1}, {"a": math.inf}, []]),
     ("salt", lambda bad: Flag("x", salt=bad), [None, "\0", "a\0b", 7]),
     ("version", lambda bad: Flag("x", version=bad), [-1, True, 1.0, None]),
@@ -120,6 +121,20 @@ def test_a_bad_flag_is_refused(argument: str, make: Callable[[Any], object], bad
     """When it is built, by an error that names the argument."""
     with pytest.raises(ConfigurationError, match=argument):
         make(bad)
+
+
+def test_the_limits_are_allowed() -> None:
+    """The greatest and the least numbers that the errors name."""
+    hundred = {f"v{number}": number for number in range(100)}
+    flag = Flag(
+        "x",
+        variants=hundred,
+        serve=dict.fromkeys(hundred, 1_000_000) | {"v0": 0},
+        rules=[FlagRule(BETA, percentage=0)] * 100,
+        requires=dict.fromkeys(hundred, "on"),
+    )
+    assert {len(several) for several in (flag.variants, flag.serve, flag.rules, flag.requires)} == {100}
+    assert Flag("x", variants={"a": {"": ""}}).type == "object"
 
 
 @pytest.mark.parametrize("percentage", [0, 100, 0.001, 99.999, 33.333, 12])

@@ -104,6 +104,15 @@ def test_one_who_cannot_be_stopped_waits_in_slices() -> None:
     assert dry.give(5).over
 
 
+def test_the_shortest_wait() -> None:
+    """Redis takes 2 ms for the least: less of it is left, and it is waited for so long all the same."""
+    _, _, dry = client()
+    dry.expect(FLAGS.wait_for_change(5, 10)).advance(9.5).give(False)
+    dry.expect(FLAGS.wait_for_change(5, 0.5)).advance(0.499).give(False)
+    dry.expect(FLAGS.wait_for_change(5, 0.002)).advance(0.002).give(False)
+    dry.expect(FLAGS.revision())
+
+
 @pytest.mark.parametrize(
     "error", [AWAY, OutcomeUnknown("flags.snapshot", "lost"), DecodeError("x"), CommandFailed("x", "LOADING", "y")]
 )
