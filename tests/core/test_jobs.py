@@ -234,6 +234,22 @@ def test_dead_jobs() -> None:
     assert desk(desk.jobs.look("c"))[0].state is None
 
 
+def test_dead_jobs_that_stay_dead() -> None:
+    """Those whose unique key is another job's now, and those for which there is no room."""
+    desk = Desk(max_length=3)
+    desk(desk.jobs.enqueue_many([1, 2], ids=["a", "b"], unique=["x", "y"]))
+    desk(desk.jobs.settle(*[desk.jobs.give_up(job, "no") for job in desk.take()]))
+    desk(desk.jobs.enqueue(3, id="c", unique="x"))
+    assert desk(desk.jobs.redrive("a")) == 0
+    desk.take()
+    desk(desk.jobs.enqueue(4, id="d", delay=60))
+    desk(desk.jobs.enqueue(5, id="e"))
+    assert desk(desk.jobs.redrive("b")) == 0, "one is ready, one is for later, and one is worked on"
+    assert desk(desk.jobs.cancel("d")) == "cancelled"
+    assert desk(desk.jobs.redrive("b")) == 1
+    assert desk(desk.jobs.enqueue(6, unique="y")) == Enqueued("b", "duplicate")
+
+
 def test_cancel_and_reschedule() -> None:
     """One that nobody works on is gone, or due at another time; the worker of another is told."""
     desk = Desk()

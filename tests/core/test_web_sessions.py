@@ -161,7 +161,19 @@ def test_what_is_removed_with_a_login_is_gone() -> None:
     visit.respond(session)
     stored = visit.stored()
     assert stored is not None
-    assert (stored.user, stored.data) == ("ann", {"cart": [1]})
+    assert (stored.user, stored.data, stored.device) == ("ann", {"cart": [1]}, {"agent": "test"})
+
+
+def test_a_login_that_was_revoked_meanwhile() -> None:
+    """All sessions of the user were ended after the credentials were checked: there is no new one."""
+    visit = Visit()
+    generation = visit.redis.run(visit.sessions.generation("ann"))
+    visit.redis.run(visit.sessions.destroy_all("ann"))
+    session = visit.request()
+    session.login("ann", generation=generation)
+    with pytest.raises(LoginRevoked):
+        visit.commit(session)
+    assert visit.redis.run(visit.sessions.devices("ann")) == []
 
 
 def test_fields_are_removed() -> None:
