@@ -192,6 +192,7 @@ def test_a_flag_is_read_with_those_that_it_requires(version: str) -> None:
     held = fake.records[FLAGS.key]["nobody"]
     fake.records[FLAGS.key]["nobody"] = held.replace(":;", ":1:a;")
     assert fake.run(FLAGS.evaluate("a", "ann")).step in {"error", "prerequisite"}
+    assert fake.run(FLAGS.put(Flag("e", requires={"a": "on"}))) == 1  # who is outside a circle goes through it once
 
 
 # The plans
