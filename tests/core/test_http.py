@@ -111,6 +111,8 @@ def test_what_is_no_proxy() -> None:
     for bad in (["10.0.0.1/8"], ["proxy"], "10.0.0.0/8", -1):
         with pytest.raises(ConfigurationError, match=r"^trusted must"):
             ClientAddress(bad)
+    with pytest.raises(ConfigurationError, match="networks in a list, or a number, not one text"):
+        ClientAddress("10.0.0.0/8")
     with pytest.raises(ConfigurationError, match=r"^header must"):
         ClientAddress(header="x-real-ip")
     with pytest.raises(ConfigurationError, match=r"^ipv6_prefix must"):
@@ -275,6 +277,7 @@ def test_a_refusal() -> None:
     closed = limits.refusal(Guarded(PER_MINUTE), decision(False, 0, 1.0, name="per-minute", source="closed"))
     assert closed.status == 503
     assert json.loads(closed.body)["type"].endswith("#temporary-reduced-capacity")
+    assert json.loads(closed.body)["title"] == "Service temporarily at reduced capacity"
 
 
 def test_what_is_shown_of_keys() -> None:

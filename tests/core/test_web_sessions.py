@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from redis_patterns import (
+    ConfigurationError,
     Cookie,
     EncodeError,
     LoginRevoked,
@@ -183,6 +184,9 @@ def test_fields_are_removed() -> None:
     session.update(a=1, b=2, c=3)
     visit.respond(session)
     session = visit.request()
+    session["new"] = 1
+    del session["new"]
+    assert not session.modified
     del session["a"], session["b"]
     session["b"] = 4
     session["d"] = 5
@@ -341,6 +345,8 @@ def test_what_comes_too_late_is_refused() -> None:
     session["a"] = 2
     with pytest.raises(RuntimeError, match="no cookie can be set"):
         session.rotate()
+    with pytest.raises(RuntimeError, match="no cookie can be set"):
+        session.login("ann")
     visit.commit(session)
     stored = visit.stored()
     assert stored is not None
@@ -414,7 +420,7 @@ def test_who_may_pass() -> None:
     """Who has a session, and where that is needed, one of a user."""
     visit = Visit()
     session = visit.request()
-    assert session.session is None
+    assert (session.session, session.available) == (None, True)
     assert [may_pass(session, user=user) for user in (False, True)] == [False, False]
     session["a"] = 1
     visit.respond(session)
@@ -427,10 +433,12 @@ def test_who_may_pass() -> None:
 
 
 def test_cookies_in_several_headers() -> None:
-    """As HTTP/2 may send them."""
-    request = Request("GET", "/", [("cookie", "a=1"), ("accept", "x"), ("cookie", "b=2")], None)
+    """As HTTP/2 may send them; and what a middleware is to do without Redis is one of two things."""
+    request = Request("GET", "/", [("cookie", "a=1"), ("accept", "b=7"), ("cookie", "b=2")], None)
     web = WebSessions(None, Cookie("b", secure=False), device_of, "fail")
     assert web.shown(request) == "2"
+    with pytest.raises(ConfigurationError, match="when_down must be fail or anonymous, not 'wait'"):
+        WebSessions(None, None, device_of, "wait")  # type: ignore[arg-type]  # that is the case
 
 
 def test_clear_ends_a_session() -> None:

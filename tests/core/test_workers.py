@@ -343,6 +343,7 @@ def test_what_handlers_decide() -> None:
     desk.turn(ask=False)
     assert desk.counts() == (0, 2, 0, 1)
     assert desk.said()[3:] == ["failed", "dead", "timed_out"]
+    assert [job.error for job in desk.server.run(desk.jobs.look(later.jobs[0].id))] == ["not now"]
     (again,) = desk.turn()
     desk.worker.failed(again, ValueError("2"), 0)
     desk.turn(ask=False)
@@ -410,6 +411,7 @@ def test_handlers_that_are_late() -> None:
     """Those that have taken longer than they may, by the work that they do."""
     slow, quick = Jobs[int]("slow"), Jobs[int]("quick")
     desk = Desk(works=[Work(slow, id), Work(quick, id, timeout=5)])
+    desk.server.clock.advance(100)
     desk.server.run(batch(slow.enqueue(1), quick.enqueue(2)))
     desk.turn()
     (second,) = desk.turn()
@@ -440,6 +442,7 @@ def test_what_cannot_be_read() -> None:
     desk.turn(ask=False)
     assert desk.counts() == (0, 0, 1, 1)
     assert desk.said() == ["unreadable", "began"]
+    assert [job.error for job in desk.server.run(desk.jobs.dead())] == ["the payload cannot be read"]
 
 
 def test_giving_back() -> None:
