@@ -72,6 +72,7 @@ def test_the_order_of_the_steps(applies: tuple[bool, ...]) -> None:
         (flag(allowlist=["bob"]), "DEFAULT"),
         (flag(serve={"allowed": 1, "rule": 1}), "SPLIT"),
         (flag(percentage=99.999), "SPLIT"),
+        (flag(percentage=99.999, serve={"rule": 1, "allowed": 0}), "SPLIT"),
         (flag(rules=[FlagRule(Condition("targetingKey", "present"), serve={"rule": 1, "allowed": 1})]), "SPLIT"),
         (flag(rules=[FlagRule(Condition("targetingKey", "present"), percentage=99.999)]), "SPLIT"),
         (flag(allowlist=["ann"], serve={"rule": 1, "allowed": 1}), "SPLIT"),

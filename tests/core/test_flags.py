@@ -320,7 +320,7 @@ def test_an_update_has_an_end() -> None:
     [
         ("name", lambda: Flags("")),
         ("namespace", lambda: Flags("x", namespace=7)),  # type: ignore[arg-type]
-        ("keep_changes", lambda: Flags("x", keep_changes=0)),
+        *[("keep_changes", lambda most=most: Flags("x", keep_changes=most)) for most in (0, 100_001)],
         ("name", lambda: FLAGS.get("")),
         ("name", lambda: FLAGS.is_enabled(None)),  # type: ignore[arg-type]
         ("name", lambda: FLAGS.delete(7)),  # type: ignore[arg-type]
@@ -350,3 +350,16 @@ def test_a_reply_that_is_none() -> None:
         for plan in (FLAGS.put(Flag("x")), FLAGS.delete("x")):
             with pytest.raises(DecodeError):
                 plan.parse([bad])
+
+
+def test_the_limits_are_allowed() -> None:
+    """The greatest and the least numbers that the errors name."""
+    assert [Flags("x", keep_changes=most).keep_changes for most in (1, 100_000)] == [1, 100_000]
+    room = 256 * 1024 - len(encoded(Flag("x", variants={"a": ""})))
+    assert len(FLAGS.put(Flag("x", variants={"a": "x" * room}), expected_version=0, token="a" * 64).commands) == 1
+    with pytest.raises(ConfigurationError, match="at most 262144 bytes, and 'x' takes 262145"):
+        FLAGS.put(Flag("x", variants={"a": "x" * (room + 1)}))
+    assert FLAGS.wait_for_change(0, 0.002).blocks_for == 0.002
+    assert FLAGS.history(1).commands[0].args[-1] == 1
+    dry = Dry(FLAGS.update("x", lambda flag: flag, attempts=1)).expect("flags.get").give(Flag("x", version=3))
+    assert dry.expect("flags.put").give(4).result.version == 4
