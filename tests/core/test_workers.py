@@ -326,7 +326,7 @@ def test_permits() -> None:
     assert desk.server.run(limit.peek("x")).remaining == 2
     assert not any(line.refunds for line in desk.worker.lines)
     desk.wake()
-    desk.turn()
+    assert turn() == ("batch(token_bucket.hit)", []), "one, as there were not so many jobs"
     assert desk.turn(ask=False) == [], "permits that it does not use when it stops are given back too"
     assert desk.server.run(limit.peek("x")).remaining == 2
 
@@ -338,7 +338,7 @@ def test_what_handlers_decide() -> None:
     later, never, fails = desk.turn()
     desk.worker.failed(later, RetryLater(60, "not now"), 0)
     desk.worker.failed(never, GiveUp("no use"), 0)
-    desk.worker.failed(fails, ValueError("1"), 0, timed_out=True)
+    desk.worker.failed(fails, ValueError("what UTF-8 cannot write: \udc80"), 0, timed_out=True)
     desk.turn(ask=False)
     assert desk.counts() == (0, 2, 0, 1)
     assert desk.said()[3:] == ["failed", "dead", "timed_out"]
@@ -347,6 +347,16 @@ def test_what_handlers_decide() -> None:
     desk.turn(ask=False)
     assert {job.payload: job.error for job in desk.server.run(desk.jobs.dead())}["never"] == "no use"
     assert desk.said()[-1] == "dead"
+
+
+def test_payloads_that_cannot_be_read() -> None:
+    """The job is given up, and the next one is begun."""
+    desk = Desk()
+    desk.server.run(Jobs("x", codec=Text()).enqueue_many(["{", "1"]))
+    assert payloads(desk.turn()) == [1]
+    assert desk.said() == ["unreadable", "began"]
+    desk.turn(ask=False)
+    assert [job.error for job in desk.server.run(desk.jobs.dead())] == ["the payload cannot be read"]
 
 
 def test_results_that_cannot_be_written() -> None:
