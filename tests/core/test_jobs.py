@@ -537,6 +537,11 @@ def test_what_is_kept_of_an_error() -> None:
     assert cut == f"ValueError: {'a' * 988}\n...\n{'b' * 2995}"
 
 
+def test_when_to_ask_again() -> None:
+    """A millisecond after the next job is due, even where that is now; not by itself where none is."""
+    assert [read_taken([left, 0], "t", Json()).next_in for left in (-1, 0, 999)] == [None, 0.001, 1.0]
+
+
 @pytest.mark.parametrize(
     "reply",
     [None, 1, [], [0], [-1, 0, b"a", b"1"], [-1, 0, b"a", 1, 1, 0, 0, 0, 0], [-1, 0, b"a", b"1", 1, 0, 0, 0, b"x"]],

@@ -349,6 +349,13 @@ def test_what_handlers_decide() -> None:
     assert desk.said()[-1] == "dead"
 
 
+def test_an_idle_worker_shows_that_it_is_there() -> None:
+    """Its beats tell of no job, and of itself."""
+    desk = Desk()
+    assert desk.beat() == []
+    assert [worker.name for worker in desk.server.run(desk.jobs.inspect()).workers] == ["w"]
+
+
 def test_payloads_that_cannot_be_read() -> None:
     """The job is given up, and the next one is begun."""
     desk = Desk()
