@@ -109,7 +109,7 @@ def change(entry: Reply) -> FlagChange:
     version = number(held.get(b"version"))
     revision = int(replies.number(replies.text(id).partition("-")[0].encode()))
     flag = None
-    if isinstance(payload, bytes) and payload:
+    if isinstance(payload, bytes):
         try:
             flag = decoded(payload, version)
         except DecodeError:

@@ -371,9 +371,13 @@ def test_the_limits_are_allowed() -> None:
     """The greatest and the least numbers that the errors name."""
     assert [Flags("x", keep_changes=number).keep_changes for number in (1, 100_000)] == [1, 100_000]
     assert len(FLAGS.put(sized(262_144), token="t" * 64).commands[0].args[-1]) == 262_144  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="at most 262144 bytes, and 'x' takes 262145"):
+        FLAGS.put(sized(262_145))
     assert FLAGS.put(Flag("x"), expected_version=0).effect is Effect.IDEMPOTENT
     assert FLAGS.wait_for_change(0, 0.002).blocks_for == 0.002
     assert FLAGS.history(1).name == "flags.history"
+    dry = Dry(FLAGS.update("x", lambda flag: flag, attempts=1)).expect("flags.get").give(Flag("x", version=3))
+    assert dry.expect("flags.put").give(4).result.version == 4
 
 
 def test_a_reply_that_is_none() -> None:

@@ -339,7 +339,7 @@ def test_what_handlers_decide() -> None:
     later, never, fails = desk.turn()
     desk.worker.failed(later, RetryLater(60, "not now"), 0)
     desk.worker.failed(never, GiveUp("no use"), 0)
-    desk.worker.failed(fails, ValueError("1"), 0, timed_out=True)
+    desk.worker.failed(fails, ValueError("what UTF-8 cannot write: \udc80"), 0, timed_out=True)
     desk.turn(ask=False)
     assert desk.counts() == (0, 2, 0, 1)
     assert desk.said()[3:] == ["failed", "dead", "timed_out"]
