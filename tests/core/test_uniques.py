@@ -299,7 +299,11 @@ BY_CLOCK: list[Callable[[Uniques], object]] = [
 ]
 REFUSED: list[tuple[str, Callable[[], object]]] = [
     *[("name", lambda name=name, kind=kind: kind(name)) for name in nonsense("", None, 7) for kind in KINDS],
-    *[("namespace", lambda kind=kind: kind("c", namespace=None)) for kind in KINDS],
+    *[
+        ("namespace", lambda given=given, kind=kind: kind("c", namespace=given))
+        for given in nonsense(None, 7)
+        for kind in KINDS
+    ],
     *[("period", lambda period=period: Uniques("c", period=period)) for period in nonsense(None, "day", 60)],
     *[("keep", lambda keep=keep: Uniques("c", keep=keep)) for keep in nonsense(0, -1, None)],
     *[("ahead", lambda ahead=ahead: ExactUniques("c", ahead=ahead)) for ahead in nonsense(-1, None)],
