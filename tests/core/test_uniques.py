@@ -204,8 +204,8 @@ def test_what_comes_too_late_or_too_early(kind: type[Any], late: int, reason: st
     [
         (-300, 0.0, ""),
         (-300.001, 0.0, "ahead"),
-        (-300.456, 0.4565, ""),
-        (-300.457, 0.4565, "ahead"),
+        (-300.956, 0.9567, ""),
+        (-300.957, 0.9567, "ahead"),
         (0, 2.9995, ""),  # the second of 0 has ended at 1, and is kept until 3
         (0, 3.0, "old"),
     ],
