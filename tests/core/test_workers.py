@@ -351,6 +351,16 @@ def test_what_handlers_decide() -> None:
     assert desk.said()[-1] == "dead"
 
 
+def test_another_time_for_no_reason() -> None:
+    """Who looks sees that it was the handler's wish."""
+    desk = Desk()
+    desk.put("a")
+    (one,) = desk.turn()
+    desk.worker.failed(one, RetryLater(60), 0)
+    desk.turn(ask=False)
+    assert [job.error for job in desk.server.run(desk.jobs.look(one.jobs[0].id))] == ["tried again later"]
+
+
 def test_results_that_cannot_be_written() -> None:
     """The job has failed then, and says why."""
     desk = Desk(result_ttl=60)
