@@ -19,6 +19,7 @@ import ast
 import copy
 import functools
 import gc
+import math
 import os
 import random
 import re
@@ -43,11 +44,8 @@ ROOT = Path(__file__).parent.parent
 FACE = re.compile(r"\[asyncio-own(?:-(?!on-cluster).+)?\]$")
 """The column of the conformance suite that runs beside the core's tests: without a socket, in one thread."""
 
-SECONDS = 6.0
-"""How long the tests of one mutant may take together; what needs longer is left out, the slowest first"""
-
-HANGS = 30
-"""After how many seconds a mutant counts as killed."""
+HANGS = 5
+"""A mutant counts as killed when its tests take so many times as long as they may."""
 
 Place: TypeAlias = tuple[str, str, int]
 """A function by its file, its qualified name and its first line; a script as its name, "" and 0."""
@@ -342,10 +340,12 @@ class Run:
     Parameters:
         names: of modules, ``lua`` for all scripts, or ``lua/NAME``; none for all.
         most: how many mutants to try of each, chosen at random by a seed that is its name.
+        patience: how many seconds the tests of one mutant may take together; what needs longer is left out, the slowest
+            first.
     """
 
-    def __init__(self, names: list[str], most: int) -> None:
-        self.names, self.most = names, most
+    def __init__(self, names: list[str], most: int, patience: float) -> None:
+        self.names, self.most, self.patience = names, most, patience
         self.reached: dict[Place, list[pytest.Item]] = defaultdict(list)
         self.seconds: dict[str, float] = {}
         self.failed = False
@@ -388,18 +388,19 @@ class Run:
     def look(self, items: list[pytest.Item]) -> None:
         """Run the tests once, and remember how long each takes and what it reaches."""
         here: set[Place] = set()
-        called = Script.__call__
+        made = Command.__init__
 
-        def call(script: Script, *words: Any) -> Command:
-            here.add((script.name, "", 0))
-            return called(script, *words)
+        def make(command: Command, args: Any, script: Script | None = None, slot: int | None = None) -> None:
+            if script is not None:
+                here.add((script.name, "", 0))
+            made(command, args, script, slot)
 
         for name, module in list(sys.modules.items()):
             if name.startswith(f"{PACKAGE.name}.") and module.__file__ is not None:
                 vars(module)["_reached"] = here.add
                 tree = Telling(module.__file__).visit(ast.parse(Path(module.__file__).read_text()))
                 swap(Path(module.__file__), ast.fix_missing_locations(tree))
-        Script.__call__ = call  # type: ignore[method-assign, assignment]
+        Command.__init__ = make  # type: ignore[method-assign, assignment]
         for item in items:
             here.clear()
             began = time.monotonic()
@@ -409,7 +410,7 @@ class Run:
                 raise pytest.UsageError(f"{item.nodeid} fails without a mutant")
             for place in here:
                 self.reached[place].append(item)
-        Script.__call__ = called  # type: ignore[method-assign]
+        Command.__init__ = made  # type: ignore[method-assign]
         for place, tests in self.reached.items():
             # Those that are named after it first, as hundreds may reach it.
             name = f"test_{place[0].removesuffix('.py')}"
@@ -425,12 +426,12 @@ class Run:
         if child == 0:
             code = 1
             try:
-                signal.alarm(HANGS)
+                signal.alarm(math.ceil(HANGS * self.patience))
                 null = os.open(os.devnull, os.O_RDWR)
                 for number in range(3):
                     os.dup2(null, number)
                 mutant.apply()
-                left = SECONDS
+                left = self.patience
                 for item in tests:
                     left -= self.seconds[item.nodeid]
                     if left < 0:
@@ -454,13 +455,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Mutation testing of the core")
     parser.add_argument("names", nargs="*", help="modules such as retry, scripts such as lua/lock_acquire, or lua")
     parser.add_argument("--most", type=int, default=150, help="mutants of each, chosen at random: %(default)s")
+    parser.add_argument("--seconds", type=float, default=6.0, help="for the tests of one mutant: %(default)s")
+    parser.add_argument(
+        "--tests", nargs="+", default=["tests/core", "tests/drivers"], help="files of tests, where not all are wanted"
+    )
     asked = parser.parse_args()
     # The same examples each time, and none remembered from a mutant.
     hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None)
     hypothesis.settings.load_profile("mutants")
-    words = ["tests/core", "tests/drivers", "-q", "-s", "-p", "no:cacheprovider"]
+    words = [*asked.tests, "-q", "-s", "-p", "no:cacheprovider"]
     words += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
-    return pytest.main(["--rootdir", str(ROOT), *words], plugins=[Run(asked.names, asked.most)])
+    return pytest.main(["--rootdir", str(ROOT), *words], plugins=[Run(asked.names, asked.most, asked.seconds)])
 
 
 if __name__ == "__main__":

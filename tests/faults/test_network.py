@@ -165,17 +165,19 @@ async def test_resets_under_load(connect: Connect, proxy: Proxy, beside: Driver,
     """Connections that die again and again under many tasks: nothing is executed twice, no reply is another's."""
     chance = random.Random(3)
     answered: list[int] = []
-    unknown = 0
+    unknown = unsent = 0
     stop = False
     async with connect() as redis:
 
         async def count(_: int) -> None:
-            nonlocal unknown
+            nonlocal unknown, unsent
             for _ in range(12):
                 try:
                     answer = await redis.run(counts(key))
                 except OutcomeUnknown:
                     unknown += 1
+                except Unreachable:
+                    unsent += 1  # on a slow machine each of its connections may have been cut while it was being made
                 else:
                     assert isinstance(answer, int)
                     answered.append(answer)
@@ -194,7 +196,8 @@ async def test_resets_under_load(connect: Connect, proxy: Proxy, beside: Driver,
     counted = beside.run(reads("GET", key))
     assert isinstance(counted, bytes)
     assert len(set(answered)) == len(answered)
-    assert len(answered) + unknown == 16 * 12
+    assert answered
+    assert len(answered) + unknown + unsent == 16 * 12
     assert len(answered) <= int(counted) <= len(answered) + unknown
 
 
