@@ -449,6 +449,33 @@ def test_a_refund_gives_back_what_was_taken(version: str, limit: Limit) -> None:
     assert limit.refund(refused).parse([]) is False
 
 
+@pytest.mark.parametrize("cost", [1, 5])
+@every
+@lua
+def test_a_refund_of_all_that_was_taken(version: str, limit: Limit, cost: int) -> None:
+    """Everything can be taken again, and what has no meaning any more does not stay longer than it was to."""
+    redis = at_the_start(version)
+    taken = redis.run(limit.hit("id", cost))
+    assert redis.run(limit.refund(taken)) is True
+    assert redis.run(limit.peek("id")).remaining == 5
+    assert not redis.lists, "a log without entries is gone"
+    assert redis.run(limit.hit("id", 5)).remaining == 0
+
+
+@lua
+def test_a_refund_of_more_than_counts_still(version: str) -> None:
+    """What has flowed back by itself is not given on top: the bucket is full, and no more than that."""
+    redis = at_the_start(version)
+    bucket = TokenBucket("b", capacity=10, refill_rate=1)
+    taken = redis.run(bucket.hit("id", 8))
+    redis.now += 7 * SECOND
+    redis.run(bucket.hit("id"))
+    assert redis.run(bucket.refund(taken)) is True
+    assert redis.run(bucket.peek("id")).remaining == 10
+    assert redis.run(bucket.hit("id", 10)).remaining == 0
+    assert not redis.run(bucket.peek("id"))
+
+
 @every
 @lua
 def test_a_refund_comes_too_late(version: str, limit: Limit) -> None:
@@ -495,6 +522,19 @@ def test_the_limit_may_change(version: str, limit: Limit) -> None:
     assert smaller.retry_after is not None
     redis.now += round(smaller.retry_after * SECOND)
     assert redis.run(changed(limit, **options).hit("id"))
+
+
+@lua
+def test_when_a_smaller_limit_has_room_again(version: str) -> None:
+    """When so many have left the log that one fits, and not when the first one leaves."""
+    redis = at_the_start(version)
+    for _ in range(10):
+        redis.run(SlidingLog("x", limit=10, per=60).hit("id"))
+        redis.now += SECOND
+    smaller = redis.run(SlidingLog("x", limit=5, per=60).peek("id"))
+    assert (smaller.remaining, smaller.next_after, smaller.retry_after) == (0, 55, 55)
+    redis.now += 55 * SECOND
+    assert redis.run(SlidingLog("x", limit=5, per=60).peek("id")).remaining == 1
 
 
 @lua
