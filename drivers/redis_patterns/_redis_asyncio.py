@@ -180,6 +180,7 @@ class TurnByTurn(Connection):
 
     async def exchange(self, commands: Sequence[Command], trace: list[Sent] | None = None) -> Sequence[Reply]:
         """Send commands and wait for their replies."""
+        before = _cancellations()
         attempt = Incomplete("the connection was closed")
         if trace is not None:
             trace.append(attempt)
@@ -200,6 +201,8 @@ class TurnByTurn(Connection):
                     attempt.reason = str(error)
                     raise attempt from error
                 raise
+        # redis-py writes through asyncio.wait_for: who waits for a cancelled task to end would wait for ever.
+        await _go_on_unless_cancelled(before)
         return answers
 
     async def _read(self) -> Reply:

@@ -312,6 +312,31 @@ async def test_a_cancellation_that_redis_py_loses(
         assert await redis.run(blocks(5, "BLPOP", key)) == [key.encode(), b"kept"]
 
 
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind.name in {"asyncio-memory", "asyncio-own"}], ids=lambda kind: kind.name
+)
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_task_cancelled_once_at_any_moment(kind: Kind) -> None:
+    """It ends: whoever stops a task of the background cancels it once, and waits for its end.
+
+    On fakeredis redis-py writes through ``asyncio.wait_for``, which before Python 3.12 takes a cancellation for done
+    that comes when it is.
+    """
+    async with kind.make("", {}) as redis:
+        await redis.run(sets("SET", "key", 1))
+        caught = 0
+        for turns in range(20):
+            task = asyncio.ensure_future(redis.run(sets("SET", "key", turns)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if task.cancel():
+                await asyncio.wait([task])
+                assert task.cancelled()
+                caught += 1
+        assert 1 <= caught < 20
+        assert await redis.run(reads("GET", "key")) == b"19", "the connection is in step"
+
+
 def clients_blocked(beside: Driver) -> int:
     listed = beside.run(reads("CLIENT", "LIST"))
     assert isinstance(listed, bytes)
