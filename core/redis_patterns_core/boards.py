@@ -86,8 +86,7 @@ class Board:
     def __post_init__(self) -> None:
         validate.text("name", self.name)
         validate.namespace(self.namespace)
-        if self.part != "":
-            validate.text("part", self.part)
+        validate.text_or_empty("part", self.part)
         for argument, given, allowed in (("order", self.order, Order), ("ties", self.ties, Ties)):
             one_of(argument, given, get_args(allowed))
         if not isinstance(self.first_come, bool):

@@ -231,11 +231,13 @@ def _frozen(value: Any, depth: int = 0) -> Any:
         raise ConfigurationError("variants must be no more than 32 levels deep")
     if isinstance(value, Mapping):
         held = cast("Mapping[str, Any]", value)
-        return MappingProxyType({_text(name): _frozen(one, depth + 1) for name, one in held.items()})
+        return MappingProxyType(
+            {validate.text_or_empty("variants", name): _frozen(one, depth + 1) for name, one in held.items()}
+        )
     if isinstance(value, (list, tuple)):
         return tuple(_frozen(one, depth + 1) for one in cast("list[Any]", value))
     if isinstance(value, str):
-        return _text(value)
+        return validate.text_or_empty("variants", value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigurationError(f"variants must be finite numbers, not {value!r}")
     if value is None and depth:
@@ -243,10 +245,6 @@ def _frozen(value: Any, depth: int = 0) -> Any:
     if type(value) not in {bool, int, float}:
         raise ConfigurationError(f"variants must be what JSON can say, not {type(value).__name__}")
     return value
-
-
-def _text(text: str) -> str:
-    return text if text == "" else validate.text("variants", text)
 
 
 def _users(argument: str, users: Collection[str]) -> frozenset[str]:

@@ -214,7 +214,7 @@ def _scalar(value: Any) -> Any:
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return value if value == "" else validate.text("value", value)
+        return validate.text_or_empty("value", value)
     return validate.finite("value", value)
 
 

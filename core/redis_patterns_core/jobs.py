@@ -362,9 +362,8 @@ class Jobs(Generic[T]):
         Raises:
             ConfigurationError: what is no text, or none that UTF-8 can write.
         """
-        if progress != "":
-            validate.text("progress", progress)
-        return self.settle(Settlement("note", job.id, job.token, 0, progress)).map(lambda held: held[0])
+        settlement = Settlement("note", job.id, job.token, 0, validate.text_or_empty("progress", progress))
+        return self.settle(settlement).map(lambda held: held[0])
 
     def extend(self, jobs: Sequence[Job[Any]], *, worker: str, about: str = "") -> Plan[list[Holding]]:
         """Prolong the leases of jobs, and show that the worker is there.
@@ -383,8 +382,7 @@ class Jobs(Generic[T]):
         """
         if len(jobs) > _MOST_AT_ONCE:
             raise ConfigurationError(f"jobs must be at most {_MOST_AT_ONCE} at once, not {len(jobs)}")
-        if about != "":
-            validate.text("about", about)
+        validate.text_or_empty("about", about)
         words = [word for job in jobs for word in (job.id, job.token)]
         keys = self._keys("leased", "job", "cancel", "workers")
         command = _EXTEND(keys, self._ms["lease"], validate.text("worker", worker), about, *words)

@@ -47,15 +47,10 @@ class UniqueCounter(ABC):
     """What `Uniques` and `ExactUniques` have in common.
 
     Parameters:
-        name: of whom, or of what, such as a page.
-        period: what is counted by.
-        keep: how long a period is kept after its end, in seconds or as a timedelta.
-        ahead: how far ahead of the server's clock a time may be, in seconds or as a timedelta.
-        clock: gives the time of members that come without one.
-        namespace: a prefix of its keys.
+        name, period, keep, ahead, clock, namespace: as for `Uniques`.
 
     Raises:
-        ConfigurationError: an empty name, or a period or a duration that is not allowed.
+        ConfigurationError: as for `Uniques`.
     """
 
     _end: ClassVar[str] = ""

@@ -33,9 +33,14 @@ def text(argument: str, value: str) -> str:
     return value
 
 
+def text_or_empty(argument: str, value: str) -> str:
+    """Check what is as `text`, or empty."""
+    return value if value == "" else text(argument, value)
+
+
 def namespace(value: str) -> str:
     """Check a namespace: text, or nothing for none."""
-    return value if value == "" else text("namespace", value)
+    return text_or_empty("namespace", value)
 
 
 def integer(argument: str, value: int, *, least: int, most: int = EXACT_LIMIT - 1) -> int:

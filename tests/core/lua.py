@@ -214,5 +214,14 @@ def _int64(number: int) -> int:
     return number
 
 
+def sent(plan: Plan[Any]) -> str:
+    """Give the words of a plan's commands; of a script its name, its count of keys, and what it is called with."""
+    lines = [
+        command.args if command.script is None else (command.script.name, *command.args[2:])
+        for command in plan.commands
+    ]
+    return "\n".join(" ".join(map(str, line)) for line in lines)
+
+
 def _shown(number: float) -> str:
     return str(int(number)) if number == int(number) else repr(number)

@@ -28,6 +28,7 @@ from redis_patterns import (
 from redis_patterns.testing import Dry
 from redis_patterns_core.lease_records import fingerprint
 from redis_patterns_core.leases import campaign
+from tests.core.lua import sent
 
 LOCK = Lock("x", ttl=9)
 FENCE = 1_700_000_000_000_000
@@ -99,10 +100,7 @@ def test_acquire_gives_a_lease_or_nothing() -> None:
 def test_what_is_sent(make: Callable[[], Plan[Any]], name: str, line: str, effect: Effect) -> None:
     """One script each, its keys and its numbers in milliseconds; all of them may be sent again."""
     plan = make()
-    (command,) = plan.commands
-    assert command.script is not None
-    words = " ".join(str(word) for word in (command.script.name, *command.args[2:]))
-    assert (plan.name, words, plan.effect) == (name, line, effect)
+    assert (plan.name, sent(plan), plan.effect) == (name, line, effect)
 
 
 def test_tokens_are_made_for_each_acquisition() -> None:

@@ -27,7 +27,7 @@ from redis_patterns.testing import Dry
 from redis_patterns_core.lease_records import fingerprint
 from redis_patterns_core.leases import campaign
 from redis_patterns_core.queued import Queued
-from tests.core.lua import RUNTIMES, Fake
+from tests.core.lua import RUNTIMES, Fake, sent
 
 NO_TEXT: Any = 5
 FAIR = FairLock("x", ttl=10)
@@ -508,10 +508,7 @@ def keys(base: str, member: str = "", *, queue: bool = True) -> str:
 def test_what_is_sent(make: Callable[[], Plan[Any]], name: str, line: str, effect: Effect) -> None:
     """One script each, its keys and its numbers in milliseconds; where nobody is alone there is no fence."""
     plan = make()
-    (command,) = plan.commands
-    assert command.script is not None
-    words = " ".join(str(word) for word in (command.script.name, *command.args[2:]))
-    assert (plan.name, words, plan.effect) == (name, line, effect)
+    assert (plan.name, sent(plan), plan.effect) == (name, line, effect)
 
 
 def test_what_is_told_of_holders() -> None:
