@@ -11,8 +11,8 @@ allows to store, so that eviction and expiry are on the safe side. Tags are rand
 entry remembers from before it was loaded.
 
 Keys: ``cache:{NAME:KEY}``, a string, with a TTL; ``cache:{NAME:KEY}:wake``, a list, for a second, when a load that
-others waited for is over; ``tag:{TAG}`` and ``cache:{NAME}:generation``, strings, which live longer than what was
-stored with them.
+others waited for is over; ``cache:{NAME:KEY}:loader``, a string, who took over a lease or refreshes a value, for
+``lock_ttl``; ``tag:{TAG}`` and ``cache:{NAME}:generation``, strings, which live longer than what was stored with them.
 
 Sources: Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2.1, for the lease; Vattani, Chierichetti
 and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015, for loading early.

@@ -120,6 +120,7 @@ class CacheEntries(Generic[T]):
     on_event: Callable[[CacheEvent, str], object] | None = None
     _keys: Keys = field(init=False, repr=False)
     _wake_keys: Keys = field(init=False, repr=False)
+    _loader_keys: Keys = field(init=False, repr=False)
     _tag_keys: Keys = field(init=False, repr=False)
     _generation_key: str = field(init=False, repr=False)
     _codecs: Mapping[str, Codec[T]] = field(init=False, repr=False)
@@ -143,6 +144,7 @@ class CacheEntries(Generic[T]):
         object.__setattr__(self, "_codecs", codecs)
         object.__setattr__(self, "_keys", Keys("cache", self.name, namespace=namespace))
         object.__setattr__(self, "_wake_keys", Keys("cache", self.name, part="wake", namespace=namespace))
+        object.__setattr__(self, "_loader_keys", Keys("cache", self.name, part="loader", namespace=namespace))
         object.__setattr__(self, "_tag_keys", Keys("tag", namespace=namespace))
         object.__setattr__(
             self, "_generation_key", names_of.key("cache", self.name, part="generation", namespace=namespace)
@@ -241,7 +243,7 @@ class CacheEntries(Generic[T]):
         self, key: str, ttl_ms: int, tag_keys: Sequence[str], reject: str = "", *, early: bool = False, after: str = ""
     ) -> Plan[Acquired]:
         ms, epoch = self._ms, new_epoch()
-        names = (self.key(key), self._wake_keys(key))
+        names = (self.key(key), self._wake_keys(key), self._loader_keys(key))
         command = _ACQUIRE(names, epoch, ms["lock_ttl"], ms["load_within"], ms["stale_for"], reject, int(early), after)
         ids = ids_of(tag_keys)
 

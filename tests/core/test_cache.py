@@ -735,6 +735,33 @@ def test_whose_turn_it_is_to_refresh() -> None:
     assert (stored.payload, stored.epoch) == (b"1", found.epoch)
 
 
+def test_who_asks_again_whose_turn_it_is_does_not_wait_for_itself() -> None:
+    """After a lost answer it is still the caller's to load, of each kind of lease; others wait, as if asked once."""
+    desk = Desk(stale_for=100, lock_ttl=5, early=1.0)
+
+    def asked(key: str, *, early: bool = False) -> list[Any]:
+        plan = desk.cache._acquire(key, 10_000, (), early=early)
+        first, again = desk(plan), desk(plan)
+        assert (again.epoch, again.data) == (first.epoch, first.data)
+        return [first.what, again.what, desk(desk.cache._acquire(key, 10_000, (), early=early)).what, desk(plan).what]
+
+    assert asked("a") == ["load", "load", "wait", "load"]
+    desk.advance(5)
+    assert asked("a") == ["load", "load", "wait", "load"], "of one whose time had run out"
+    desk(desk.cache.set_many({"b": 1, "c": 1}))
+    assert asked("c", early=True) == ["refresh", "refresh", "hit", "refresh"]
+    desk.advance(10)
+    assert asked("b") == ["refresh", "refresh", "stale", "refresh"]
+    desk.advance(4.999)
+    assert desk(desk.cache._acquire("b", 10_000, ())).what == "stale"
+    desk.advance(0.001)
+    assert asked("b") == ["refresh", "refresh", "stale", "refresh"]
+    names = [desk.server.keys()]
+    desk.advance(5.001)
+    names.append(desk.server.keys())
+    assert ["cache:{c:b}:loader" in there for there in names] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("began_at", "settled", "enough"), [(4.9, False, False), (5.0, False, True), (4.9, True, True)]
 )
