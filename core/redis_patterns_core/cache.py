@@ -132,14 +132,14 @@ class Cache(CacheLoads[T]):
         return Plan("cache.ttl_of", commands, parse, Effect.READS)
 
     def touch(self, key: str, ttl: Duration | None = None) -> Plan[bool]:
-        """Let a value be fresh for so long from now.
+        """Let a value be fresh for so long from now; one that was invalidated softly stays stale.
 
         Parameters:
             key: whose.
             ttl: in seconds or as a timedelta; the cache's where none is given.
 
         Returns:
-            A plan of one round trip that tells whether there was a value; idempotent.
+            A plan of one round trip that tells whether there was a value, and not an invalidated one; idempotent.
 
         Raises:
             ConfigurationError: an empty key, or a TTL that is not allowed.

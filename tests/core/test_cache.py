@@ -101,6 +101,28 @@ def test_a_stale_value() -> None:
     assert desk(desk.cache.get("a")) is MISS
 
 
+@pytest.mark.parametrize("under_way", ["", "loading", "failed"])
+def test_what_was_invalidated_softly_is_never_fresh_again(under_way: str) -> None:
+    """To touch it does nothing, whoever is loading it meanwhile; only what is loaded, or stored, can be touched."""
+    desk = Desk(ttl=60, stale_for=60)
+    desk(desk.cache.set("a", "old"))
+    desk(desk.cache.invalidate("a", soft=True))
+    desk.advance(1)
+    if under_way:
+        got = desk(desk.cache._acquire("a", 10_000, ()))
+        assert got.what == "refresh"
+        if under_way == "failed":
+            desk(desk.cache._abandon("a", got.epoch))
+    assert desk(desk.cache.touch("a")) is False
+    assert desk(desk.cache.ttl_of("a")) == 0.0
+    desk.advance(58.999)
+    assert desk(desk.cache.get("a")) == "old"
+    desk.advance(0.002)
+    assert desk(desk.cache.load("a", lambda: "new")) == "new"
+    assert desk(desk.cache.touch("a", 70)) is True
+    assert desk(desk.cache.ttl_of("a")) == 70.0
+
+
 @pytest.mark.parametrize(
     ("kind", "milliseconds", "left"),
     [(b"", -2, None), (b"V", -1, None), (b"V", 0, 0.0), (b"V", 1001, 0.001), (b"V", 1000, 0.0), (b"L", 5000, None)],
@@ -589,7 +611,7 @@ def test_an_entry_is_read_as_it_was_written() -> None:
     assert stored.pack().startswith(f"V{EPOCH}0000000000000000123504000".encode())
     long = Stored.unpack(Stored(EPOCH, 1e9, "json", {}, b"").pack())
     assert long is not None
-    assert long.cost == 9_999.999
+    assert long.cost == 9_999.998, "and not what says that it was invalidated"
     with pytest.raises(DecodeError, match="7 bytes that are none"):
         Stored.unpack(b"garbage")
 
