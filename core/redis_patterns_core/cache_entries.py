@@ -21,7 +21,7 @@ from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.value import value
 
-__all__ = ["MISS", "Acquired", "CacheEntries", "CacheEvent", "Miss", "Seen", "ids_of"]
+__all__ = ["MISS", "Acquired", "CacheEntries", "CacheEvent", "Miss", "Seen"]
 
 T = TypeVar("T")
 
@@ -170,6 +170,13 @@ class CacheEntries(Generic[T]):
         least = ttl_ms + self._ms["stale_for"] + self._ms["load_within"] + _TAGS_OUTLIVE
         return tuple([_TAG((tag,), new_epoch(), least) for tag in tag_keys])
 
+    def _known(self, tag_keys: Sequence[str], ttl_ms: int) -> Steps[Mapping[str, str]]:
+        """Give the ids of tags, which live from now on as long as what has them."""
+        if not tag_keys:
+            return {}
+        commands = self._tag_commands(tag_keys, ttl_ms)
+        return (yield from Plan("cache.tags", commands, _ids_of(tag_keys), Effect.IDEMPOTENT))
+
     def _look_for(
         self, keys: Sequence[str], tag_keys: Sequence[str], chance: Callable[[], float] = random.random
     ) -> Steps[dict[str, Seen[T]]]:
@@ -245,7 +252,7 @@ class CacheEntries(Generic[T]):
         ms, epoch = self._ms, new_epoch()
         names = (self.key(key), self._wake_keys(key), self._loader_keys(key))
         command = _ACQUIRE(names, epoch, ms["lock_ttl"], ms["load_within"], ms["stale_for"], reject, int(early), after)
-        ids = ids_of(tag_keys)
+        ids = _ids_of(tag_keys)
 
         def parse(answers: Sequence[Reply]) -> Acquired:
             what, theirs, milliseconds, data = replies.array(answers[0], 4)
@@ -310,6 +317,6 @@ class CacheEntries(Generic[T]):
             self.on_event(event, self.name)
 
 
-def ids_of(tag_keys: Sequence[str]) -> Callable[[Sequence[Reply]], Mapping[str, str]]:
+def _ids_of(tag_keys: Sequence[str]) -> Callable[[Sequence[Reply]], Mapping[str, str]]:
     """Give what reads the ids of tags, one from each answer."""
     return lambda answers: {tag: replies.text(answer) for tag, answer in zip(tag_keys, answers, strict=True)}

@@ -29,6 +29,7 @@ from redis_patterns_core.cache_entries import Acquired, Seen
 from redis_patterns_core.cache_loads import Fetched, Loading
 from redis_patterns_core.entries import Stored
 from redis_patterns_core.flow import Shared, Sleep, flow
+from tests.drivers.plans import sets
 
 AWAY: list[Exception] = [
     Unreachable("x", "gone"),
@@ -661,7 +662,7 @@ CACHE: Cache[Any] = Cache("c", ttl=10, stale_for=1, clearable=True)
     ("plan", "name", "effect"),
     [
         (CACHE.ttl_of("a"), "cache.ttl_of", Effect.READS),
-        (CACHE.touch("a"), "cache.touch", Effect.IDEMPOTENT),
+        (next(CACHE.touch("a").steps()), "cache.touch", Effect.IDEMPOTENT),
         (CACHE.invalidate("a"), "cache.invalidate", Effect.IDEMPOTENT),
         (CACHE.invalidate("a", soft=True), "cache.invalidate", Effect.IDEMPOTENT),
         (CACHE.invalidate_tags("a"), "cache.invalidate_tags", Effect.IDEMPOTENT),
@@ -707,7 +708,7 @@ def test_nonsense_is_refused(wrong: dict[str, Any], said: str) -> None:
         (CACHE.invalidate, "keys must be one at least"),
         (CACHE.invalidate_tags, "tags must be one at least"),
         (lambda: CACHE.invalidate_tags(""), "tags must"),
-        (lambda: CACHE.touch("a", 0), "ttl must"),
+        (lambda: next(CACHE.touch("a", 0).steps()), "ttl must"),
         (lambda: next(CACHE.set_many({"a": 1}, ttl=0).steps()), "ttl must"),
         (lambda: next(CACHE.set_many({"a": 1}, tags="ab").steps()), "tags must be several texts, not one: 'ab'"),
         (lambda: next(CACHE.load("a", print, ttl=0).steps()), "ttl must"),
@@ -854,3 +855,37 @@ def test_how_long_a_tag_is_known() -> None:
     assert left[2] == left[1]
     desk(desk.cache.set("b", 1, ttl=99.999))
     assert desk(desk.cache.get("a")) == 1
+
+
+@pytest.mark.parametrize(("tags", "clearable"), [([], False), (["x", "y"], False), ([], True), (["x", "y"], True)])
+def test_what_is_touched_outlives_nothing_that_it_needs(tags: list[str], clearable: bool) -> None:
+    """Its tags, and what `clear` takes away, live on with it; so it is a value to the end, and can be invalidated."""
+    desk = Desk(ttl=1, load_within=1, stale_for=5, clearable=clearable)
+    desk(desk.cache.set("a", 1, tags=tags))
+    desk.advance(0.5)
+    before = desk.server.commands
+    assert desk(desk.cache.touch("a", 3600)) is True
+    assert desk.server.commands - before == 1 + len(tags) + clearable
+    desk.advance(3599.999)
+    desk.events()
+    assert (desk(desk.cache.get("a")), desk.events()) == (1, ["hit"])
+    desk.advance(5)
+    assert (desk(desk.cache.get("a")), desk.events()) == (1, ["stale"])
+    assert desk(desk.cache.touch("a", 3600)) is True
+    for plan in [desk.cache.clear()] if clearable else [desk.cache.invalidate_tags(tag) for tag in tags[:1]]:
+        desk(plan)
+        assert desk(desk.cache.touch("a")) is False, "it was invalidated"
+        assert desk(desk.cache.get("a")) is MISS
+    assert desk(desk.cache.touch("b")) is False
+
+
+@pytest.mark.parametrize(
+    "there", [b"V", entry()[:40], b"V" * 44, entry(codec="")[:37] + b"xx00000", b"L" + entry()[1:]]
+)
+def test_what_is_no_value_is_not_touched(there: bytes) -> None:
+    """Whatever it is, and whatever its end is."""
+    desk = Desk()
+    desk(sets("SET", "cache:{c:a}", there, "PX", 5000))
+    assert desk(desk.cache.touch("a", 3600)) is False
+    desk.advance(5.001)
+    assert desk.server.keys() == []
