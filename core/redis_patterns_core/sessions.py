@@ -83,8 +83,8 @@ class Sessions:
         renew_every: after how long a session should get another id, see `Session.renewal_due`.
         grace: for how long the id before still opens it, from when the new one was first seen.
         max_per_user: how many sessions a user may have at once; ``None`` for any number.
-        when_full: what becomes of a login beyond that: ``refuse`` it, or ``evict`` the session that was not accessed
-            for longest.
+        when_full: what becomes of a login beyond that: ``refuse`` it, or ``evict`` the session that would end first:
+            the one that was not accessed for longest, or one that is as old as `absolute` allows.
         codec: writes and reads each field; JSON unless another is given.
         namespace: a prefix of the keys.
 

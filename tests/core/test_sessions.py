@@ -296,7 +296,7 @@ def test_leaving_again(server: Server) -> None:
 
 
 def test_a_user_with_too_many(server: Server) -> None:
-    """A login is refused, or ends the session that was not accessed for longest."""
+    """A login is refused, or ends the session that would end first: if none is old, that not accessed for longest."""
     refusing, evicting = (replace(SESSIONS, max_per_user=2, when_full=full) for full in ("refuse", "evict"))
     first = run(server, refusing.create("ann"))
     server.clock.advance(1)
@@ -313,6 +313,17 @@ def test_a_user_with_too_many(server: Server) -> None:
     assert run(server, evicting.load(second.id)) is None
     assert run(server, evicting.load(first.id)) is not None
     assert run(server, evicting.load(third.id)) is not None
+    for _ in range(3):
+        server.clock.advance(90)
+        run(server, evicting.load(first.id))
+        run(server, evicting.load(third.id))
+    server.clock.advance(20)
+    fourth = run(server, evicting.create("ann"))
+    server.clock.advance(1)
+    run(server, evicting.load(third.id))  # later than the fourth, but its absolute end is near
+    run(server, evicting.create("ann"))
+    assert run(server, evicting.load(third.id)) is None
+    assert run(server, evicting.load(fourth.id)) is not None
 
 
 def test_devices(server: Server) -> None:
