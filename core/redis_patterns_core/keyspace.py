@@ -91,7 +91,7 @@ KINDS: tuple[KeyKind, ...] = (
     *_all("WriteBehind", "behind", "dirty saving failed dead", "hash", "never"),
     KeyKind("WriteBehind", "behind", "due", "zset", "never"),
     KeyKind("WriteBehind", "behind", "last", "string", "never"),
-    KeyKind("WriteBehind", "behind", "value:*", "string", "always"),
+    *_all("WriteBehind", "behind", "value:* load:*", "string", "always"),
     KeyKind("Sessions", "session", "index", "zset", "always"),
     KeyKind("Sessions", "session", "generation", "string", "always"),
     KeyKind("Sessions", "session", "*", "hash", "always", needs="session", form="[A-Za-z0-9_-]{16}"),

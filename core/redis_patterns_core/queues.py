@@ -21,7 +21,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from redis_patterns_core import replies, validate
-from redis_patterns_core.codec import Codec, Json, escaped
+from redis_patterns_core.codec import Codec, Json, error_text
 from redis_patterns_core.errors import ConfigurationError, DecodeError, QueueFull
 from redis_patterns_core.flow import Call, Defer, Now, Steps, flow
 from redis_patterns_core.keys import key
@@ -40,7 +40,6 @@ _REQUEUE = Script.load("queue_requeue")
 
 MOST_AT_ONCE = 5000
 """How many items one request takes or puts at most: Lua unpacks no more than 7999."""
-_LONGEST_ERROR = 2000
 _SLICE = 1.0
 """Seconds for which a consumer waits before it asks whether to go on."""
 
@@ -260,8 +259,7 @@ class Queue(ABC, Generic[T]):
         Raises:
             EncodeError: the codec cannot write the item.
         """
-        said = escaped(error if isinstance(error, str) else f"{type(error).__name__}: {error}")
-        return self._fail([said[:_LONGEST_ERROR], self.codec.encode(item)])
+        return self._fail([error_text(error), self.codec.encode(item)])
 
     def _fail(self, words: Sequence[str | bytes]) -> Plan[int]:
         command = _FAIL((self._failed_key,), self.keep_failed, *words)

@@ -14,6 +14,7 @@ import pytest
 from redis_patterns import (
     DAY,
     GCRA,
+    MISS,
     WEEK,
     BucketedCounter,
     Cache,
@@ -108,6 +109,7 @@ def behind(writes: WriteBehind[int]) -> Steps[None]:
             yield from writes.flush(save, all_now=True)
         except OSError:
             continue
+    yield from writes.load("b", lambda: MISS)
 
 
 @flow
