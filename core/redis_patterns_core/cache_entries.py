@@ -72,7 +72,7 @@ as it was invalidated meanwhile (``refused``); the bytes could not be read (``un
 class Seen(Generic[T]):
     """What a look found: a value, or no value and perhaps the epoch of something that is none."""
 
-    got: T | Miss
+    got: T | Miss = field(repr=False)
     epoch: str = ""
     fresh: bool = False
     early: bool = False
@@ -93,7 +93,7 @@ class Acquired:
     what: str
     epoch: str
     seconds: float
-    data: bytes
+    data: bytes = field(repr=False)
     tags: Mapping[str, str]
 
 

@@ -12,6 +12,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
+from dataclasses import field
 
 from redis_patterns_core.errors import DecodeError
 from redis_patterns_core.value import value
@@ -44,7 +45,7 @@ class Stored:
     cost: float
     codec: str
     tags: Mapping[str, str]
-    payload: bytes
+    payload: bytes = field(repr=False)
 
     def pack(self) -> bytes:
         """Give the bytes of the entry."""

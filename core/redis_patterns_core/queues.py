@@ -65,7 +65,7 @@ class FailedItem(Generic[T]):
         payload: its bytes.
     """
 
-    item: T | None
+    item: T | None = field(repr=False)
     error: str
     at: float
     payload: bytes = field(repr=False)
