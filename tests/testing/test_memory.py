@@ -69,7 +69,7 @@ def test_a_clock_that_begins_when_the_test_says() -> None:
     now = Memory(Clock(start=datetime.now(UTC)))
     with now.sync() as redis:
         redis.run(BucketedCounter("views").add())
-        assert redis.run(Uniques("page").add("ann"))
+        redis.run(Uniques("page").add("ann"))
 
 
 def test_keys_expire_when_the_test_says_so() -> None:
