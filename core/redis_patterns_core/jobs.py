@@ -21,6 +21,7 @@ to do distributed locking", 2016.
 from __future__ import annotations
 
 import random
+import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -72,6 +73,8 @@ _MOST_AT_ONCE = 1000
 _STEP = 100
 """How many jobs one request moves because they are due or their leases are over."""
 _LONGEST_ID = 200
+_TOKEN = re.compile("[0-9A-Za-z_][0-9A-Za-z_-]{0,63}")
+"""What the scripts can tell from what is beside it: | and a space end a token, and one after - has settled its job."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,16 +224,17 @@ class Jobs(Generic[T]):
         Parameters:
             count: 1 to 1000.
             worker: a name of the caller's own: who asks again with the same token gets the same jobs.
-            token: of this request; a new one where none is given.
+            token: of this request, 1 to 64 letters, digits, ``_`` and ``-``, of which ``-`` is not the first; a new one
+                where none is given.
 
         Returns:
             A plan of one round trip, idempotent.
 
         Raises:
-            ConfigurationError: a count that is not allowed, or an empty name.
+            ConfigurationError: a count or a token that is not allowed, or an empty name.
         """
         validate.integer("count", count, least=1, most=_MOST_AT_ONCE)
-        return self._reserve(count, worker, token or secrets.token_hex(8))
+        return self._reserve(count, worker, _token(token))
 
     def reserve_when_woken(
         self, seconds: float, count: int = 1, *, worker: str, token: str | None = None
@@ -251,7 +255,7 @@ class Jobs(Generic[T]):
             ConfigurationError: as for `reserve`.
         """
         validate.integer("count", count, least=1, most=_MOST_AT_ONCE)
-        pause, shown, codec = _pause(seconds), token or secrets.token_hex(8), self.codec
+        pause, shown, codec = _pause(seconds), _token(token), self.codec
         commands = (Command(("BLPOP", self._key("wake"), pause)), self._reserving(count, worker, shown))
         # Not sent twice: the second would wait for a wake-up while the leases of what the first has got run.
         return Plan("jobs.reserve", commands, lambda answers: read_taken(answers[1], shown, codec), Effect.ONCE, pause)
@@ -266,9 +270,9 @@ class Jobs(Generic[T]):
             A plan of one round trip, idempotent.
 
         Raises:
-            ConfigurationError: an empty name.
+            ConfigurationError: an empty name, or a token that is not allowed.
         """
-        return self._reserve(0, worker, token)
+        return self._reserve(0, worker, _token(token))
 
     def ack(self, job: Job[Any], result: Any = None) -> Settlement:
         """Say that a job is done.
@@ -651,6 +655,15 @@ def _id(id: str) -> str:
     if len(validate.text("id", id)) > _LONGEST_ID:
         raise ConfigurationError(f"id must be a text of 1 to {_LONGEST_ID} characters, not {id!r}")
     return id
+
+
+def _token(token: str | None) -> str:
+    if token is None:
+        return secrets.token_hex(8)
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        # Which is not shown, as it is a secret.
+        raise ConfigurationError("token must be 1 to 64 letters, digits, _ and -, and not begin with -")
+    return token
 
 
 def _pause(seconds: float) -> float:

@@ -317,6 +317,30 @@ def test_a_payload_that_cannot_be_read() -> None:
     assert desk.counts() == (0, 0, 0, 1)
 
 
+@pytest.mark.parametrize("state", ["ready", "delayed", "leased"])
+@pytest.mark.parametrize(("record", "fence"), [("nonsense", 0), ("1|0|0|7|w|x|0|", 7), ("", 0)])
+def test_a_record_that_cannot_be_read(state: str, record: str, fence: int) -> None:
+    """Its job is dead, with its payload, and can be tried again; others are given, and none waits for it."""
+    desk = Desk()
+    delay = 1 if state == "delayed" else 0
+    desk(desk.jobs.enqueue_many([1, 2], ids=["a", "b"], delay=delay))
+    if state == "leased":
+        desk(desk.jobs.enqueue(0, id="0", priority=-1))
+        assert len(desk.take()) == 3
+    desk(Plan("written", (Command(("HSET", "jobs:{work}:job", "a", record)),), len))
+    assert desk(desk.jobs.inspect()).oldest == 0
+    desk.server.clock.advance(31)
+    assert "b" in [job.id for job in desk.take()]
+    (dead,) = desk(desk.jobs.dead())
+    assert (dead.id, dead.payload, dead.fence, dead.attempts) == ("a", 1, fence, 0)
+    assert dead.error == f"what is known of it cannot be read: {record}"
+    assert desk(desk.jobs.inspect()).totals["died"] == 1
+    assert desk(desk.jobs.redrive("a")) == 1
+    (job,) = desk.take()
+    assert (job.id, job.payload, job.fence) == ("a", 1, fence + 1)
+    assert desk(desk.jobs.settle(desk.jobs.ack(job))) == [True]
+
+
 def test_counts() -> None:
     """Of each state, of all time, and when something happens next."""
     desk = Desk()
@@ -496,6 +520,18 @@ def test_nonsense_is_refused(wrong: dict[str, Any], said: str) -> None:
         (lambda: JOBS.reserve(0, worker="w"), "count must"),
         (lambda: JOBS.reserve(1001, worker="w"), "count must"),
         (lambda: JOBS.reserve(worker=""), "worker must"),
+        *[
+            (
+                lambda make=make, token=token: make(token),
+                "token must be 1 to 64 letters, digits, _ and -, and not begin with -$",
+            )
+            for token in nonsense("", 7, b"t", "a b", "w1|42", "-t", "ä", "t" * 65, "t\n")
+            for make in (
+                lambda token: JOBS.reserve(worker="w", token=token),
+                lambda token: JOBS.reserve_when_woken(1, worker="w", token=token),
+                lambda token: JOBS.recall(worker="w", token=token),
+            )
+        ],
         (lambda: JOBS.retry(JOB, "", delay=-1), "delay must"),
         (JOBS.settle, "settlements must be 1 to 1000 at once, not 0"),
         (lambda: JOBS.settle(*[JOBS.ack(JOB)] * 1001), "settlements must be 1 to 1000 at once, not 1001"),
@@ -526,6 +562,8 @@ def test_the_limits_are_allowed() -> None:
     assert JOBS.reserve(1000, worker="w").commands[0].args[15] == 1000
     assert len(JOBS.settle(*[JOBS.ack(JOB)] * 1000).commands[0].args) == 3 + 13 + 2 + 5000
     assert len(JOBS.extend([JOB] * 1000, worker="w").commands[0].args) == 3 + 4 + 3 + 2000
+    for token in ("t" * 64, "_-", "0Z-z"):
+        assert JOBS.reserve(worker="w", token=token).commands[0].args[17] == token
     assert JOBS.dead(1000, skip=0).name == "jobs.look"
     assert JOBS.cancel("x" * 200).commands[0].args[-1] == "x" * 200
     assert JOBS.redrive(count=1000).commands[0].args[-1] == 1000

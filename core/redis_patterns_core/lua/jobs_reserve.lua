@@ -13,9 +13,9 @@
 -- KEYS[10] sorted set: jobs that are dead, by when they died
 -- KEYS[11] hash: the last errors of jobs
 -- KEYS[12] hash: what each worker was given last: its token, and the ids, each with its length
--- ARGV     how many at most (0 only what was given for this token, and nothing more will be), lease (milliseconds), a token for this request, the worker, how many may be worked on at once (0
---          any number), how often a job may be lost, how many are moved in one step, how many dead ones are kept, for how
---          long (milliseconds)
+-- ARGV     how many at most (0 only what was given for this token, and nothing more will be), lease (milliseconds), a token
+--          for this request, the worker, how many may be worked on at once (0 any number), how often a job may be lost, how
+--          many are moved in one step, how many dead ones are kept, for how long (milliseconds)
 -- Reply    {milliseconds until the next is due or a lease ends, or -1; 1 where none may be taken now; then for each job: id,
 --          payload, fence, attempts, lost, enqueued at, priority}
 local wanted, lease, token, worker = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
@@ -33,15 +33,27 @@ local function forget(id)
   redis.call('HDEL', KEYS[11], id)
 end
 
+-- A record that cannot be read, as somebody has written it by other means: the job is dead, nothing of it is lost, and it
+-- holds up nobody.
+local function set_aside(id, record)
+  local fence = string.match(record, '^[^|]*|%d+|%d+|(%d+)|') or 0
+  redis.call('HSET', KEYS[5], id, table.concat({0, 0, 0, fence, '', whole(now), 0, ''}, '|'))
+  redis.call('HSET', KEYS[11], id, 'what is known of it cannot be read: ' .. record)
+  redis.call('ZADD', KEYS[10], whole(now), id)
+  count('died')
+end
+
 local function reap()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', whole(now), 'LIMIT', 0, step)) do
     redis.call('ZREM', KEYS[2], id)
     local record = redis.call('HGET', KEYS[5], id)
-    if record then
-      local _, attempts, lost, fence, held, enqueued, priority, unique = parts(record)
+    local _, attempts, lost, fence, held, enqueued, priority, unique = parts(record or '')
+    if priority then
       local in_line = whole(priority * 8796093022208 + redis.call('HINCRBY', KEYS[8], 'number', 1))
       redis.call('HSET', KEYS[5], id, table.concat({in_line, attempts, lost, fence, held, enqueued, priority, unique}, '|'))
       redis.call('ZADD', KEYS[1], in_line, id)
+    elseif record then
+      set_aside(id, record)
     else
       count('orphans')
     end
@@ -49,8 +61,8 @@ local function reap()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', whole(now), 'LIMIT', 0, step)) do
     redis.call('ZREM', KEYS[3], id)
     local record = redis.call('HGET', KEYS[5], id)
-    if record then
-      local in_line, attempts, lost, fence, _, enqueued, priority, unique = parts(record)
+    local in_line, attempts, lost, fence, _, enqueued, priority, unique = parts(record or '')
+    if in_line then
       lost = whole(lost + 1)
       count('lost')
       redis.call('HSET', KEYS[5], id, table.concat({in_line, attempts, lost, fence, '', enqueued, priority, unique}, '|'))
@@ -62,6 +74,8 @@ local function reap()
       else
         redis.call('ZADD', KEYS[1], in_line, id)
       end
+    elseif record then
+      set_aside(id, record)
     else
       count('orphans')
     end
@@ -131,14 +145,16 @@ if room > 0 then
   for place = 1, #popped, 2 do
     local id = popped[place]
     local record = redis.call('HGET', KEYS[5], id)
-    if record and redis.call('HEXISTS', KEYS[4], id) == 1 then
-      local in_line, attempts, lost, fence, _, enqueued, priority, unique = parts(record)
+    local in_line, attempts, lost, fence, _, enqueued, priority, unique = parts(record or '')
+    if in_line and redis.call('HEXISTS', KEYS[4], id) == 1 then
       fence = whole(fence + 1)
       record = table.concat({in_line, attempts, lost, fence, token, enqueued, priority, unique}, '|')
       redis.call('HSET', KEYS[5], id, record)
       redis.call('ZADD', KEYS[3], whole(now + lease), id)
       given = given .. #id .. ':' .. id
       give(id, record)
+    elseif record and not in_line then
+      set_aside(id, record)
     else
       forget(id)
       count('orphans')
