@@ -223,7 +223,7 @@ class Jobs(Generic[T]):
 
         Parameters:
             count: 1 to 1000.
-            worker: a name of the caller's own: who asks again with the same token gets the same jobs.
+            worker: a name of the caller's own: who asks again with its token gets the same jobs, for a whole lease.
             token: of this request, 1 to 64 letters, digits, ``_`` and ``-``, of which ``-`` is not the first; a new one
                 where none is given.
 

@@ -303,6 +303,22 @@ def test_who_asks_again_gets_the_same_jobs() -> None:
     assert [job.payload for job in other.jobs] == [2]
 
 
+def test_who_asks_again_has_a_whole_lease() -> None:
+    """From the request that was answered: the worker does not reckon from the one whose answer was lost."""
+    desk = Desk()
+    desk(desk.jobs.enqueue(1))
+    for _ in range(2):
+        taken = desk(desk.jobs.reserve(worker="w", token="t"))
+        assert (len(taken.jobs), taken.next_in) == (1, 30.001)
+        desk.server.clock.advance(20)
+    assert len(desk(desk.jobs.recall(worker="w", token="t")).jobs) == 1
+    desk.server.clock.advance(29.999)
+    assert desk.take(worker="other") == []
+    desk.server.clock.advance(0.001)
+    assert len(desk.take(worker="other")) == 1
+    assert desk(desk.jobs.reserve(worker="w", token="t")).jobs == ()
+
+
 def test_a_payload_that_cannot_be_read() -> None:
     """It is told apart, so that it can be given up; what is known of it has no payload."""
     desk = Desk()

@@ -110,7 +110,8 @@ local function give(id, record)
   end
 end
 
--- Who asks again, because no answer came, gets what it was given, if nothing has become of it.
+-- Who asks again, because no answer came, gets what it was given, if nothing has become of it; and for a whole lease, as it
+-- reckons from this request.
 local asked = redis.call('HGET', KEYS[12], worker)
 if asked and string.sub(asked, 1, #token + 1) == token .. ' ' then
   local place = #token + 2
@@ -121,7 +122,10 @@ if asked and string.sub(asked, 1, #token + 1) == token .. ' ' then
     local record = redis.call('HGET', KEYS[5], id)
     if record then
       local _, _, _, _, held = parts(record)
-      if held == token and redis.call('HEXISTS', KEYS[4], id) == 1 then give(id, record) end
+      if held == token and redis.call('HEXISTS', KEYS[4], id) == 1 then
+        redis.call('ZADD', KEYS[3], 'XX', whole(now + lease), id)
+        give(id, record)
+      end
     end
   end
   reply[1] = next_in()
