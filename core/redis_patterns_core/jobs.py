@@ -332,7 +332,8 @@ class Jobs(Generic[T]):
 
         Returns:
             A plan of one round trip that tells of each whether it is so: not where the lease had ended and somebody
-            else was given the job. Idempotent.
+            else was given the job. Idempotent; but where a job that somebody has cancelled is given back, or is to be
+            tried again, it is gone, and where the answer was lost the second is that it is not so.
 
         Raises:
             ConfigurationError: none, or too many.
@@ -504,7 +505,7 @@ class Jobs(Generic[T]):
         Returns:
             A plan of one round trip: it is ``cancelled``, or who works on it is ``told`` when it prolongs its lease, or
             there is no such job that is not dead, which is also what is said where the first answer was lost;
-            idempotent.
+            idempotent. One of which somebody is told is cancelled too where it fails, or is given back, before that.
 
         Raises:
             ConfigurationError: an id that is not allowed.

@@ -265,6 +265,35 @@ def test_cancel_and_reschedule() -> None:
     assert desk(desk.jobs.cancel("b")) == "told"
 
 
+@pytest.mark.parametrize("verb", ["release", "retry"])
+def test_a_job_that_is_cancelled_while_it_is_worked_on(verb: str) -> None:
+    """It is not given again where its worker gives it back, or has failed on it, before that; nothing is left."""
+    desk = Desk()
+    desk(desk.jobs.enqueue(1, id="a", unique="x"))
+    desk(desk.jobs.enqueue(2, id="b"))
+    a, b = desk.take()
+    desk(desk.jobs.report(a, "half"))
+    assert desk(desk.jobs.cancel("a")) == "told"
+    say = desk.jobs.release if verb == "release" else lambda job: desk.jobs.retry(job, "no", delay=0)
+    assert desk(desk.jobs.settle(say(a), desk.jobs.ack(b))) == [True, True]
+    assert desk(desk.jobs.settle(say(a))) == [False], "it is not there any more"
+    assert desk.take() == []
+    assert desk.counts() == (0, 0, 0, 0)
+    assert desk(desk.jobs.inspect()).totals == {"enqueued": 2, "cancelled": 1, "acked": 1}
+    assert {key.rpartition(":")[2] for key in [*desk.server.keys()]} == {"meta", "done", "given", "wake"}
+    assert desk(desk.jobs.enqueue(3, id="a", unique="x")).created
+
+
+def test_a_job_that_is_cancelled_and_done_or_dead() -> None:
+    """Who works on it may have it done, or give it up."""
+    desk = Desk()
+    desk(desk.jobs.enqueue_many([1, 2], ids=["a", "b"]))
+    a, b = desk.take()
+    assert [desk(desk.jobs.cancel(id)) for id in "ab"] == ["told", "told"]
+    assert desk(desk.jobs.settle(desk.jobs.ack(a), desk.jobs.give_up(b, "no"))) == [True, True]
+    assert [one.state for one in desk(desk.jobs.look("a", "b"))] == ["done", "dead"]
+
+
 def test_pause() -> None:
     """Nothing is taken meanwhile; each verb tells whether it changed something."""
     desk = Desk()

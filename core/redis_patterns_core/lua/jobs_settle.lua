@@ -1,4 +1,5 @@
--- Say what became of jobs: each only by who has it, which its token shows. Also notes how far one has come.
+-- Say what became of jobs: each only by who has it, which its token shows. Also notes how far one has come. One that
+-- should be given up, and is to be tried again or given back, is cancelled.
 --
 -- KEYS[1]  sorted set: jobs that are ready, by their places; for these and what is known of a job see jobs_enqueue
 -- KEYS[2]  sorted set: jobs that are for later, by when they are due (milliseconds since the epoch)
@@ -24,6 +25,12 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function whole(number) return string.format('%.0f', number) end
 local function parts(record) return string.match(record, '^(%-?%d+)|(%d+)|(%d+)|(%d+)|([^|]*)|(%d+)|(%-?%d+)|(.*)$') end
 local function count(what) redis.call('HINCRBY', KEYS[8], what, 1) end
+
+local function forget(id)
+  redis.call('HDEL', KEYS[4], id)
+  redis.call('HDEL', KEYS[5], id)
+  redis.call('HDEL', KEYS[11], id)
+end
 
 local function say(key, what, text)
   if key then
@@ -63,10 +70,13 @@ for place = 3, #ARGV, 5 do
         redis.call('ZREM', KEYS[3], id)
         freed = true
       end
-      if verb == 'ack' then
-        redis.call('HDEL', KEYS[4], id)
-        redis.call('HDEL', KEYS[5], id)
-        redis.call('HDEL', KEYS[11], id)
+      if (verb == 'retry' or verb == 'release') and redis.call('HEXISTS', KEYS[13], id) == 1 then
+        -- Whoever has cancelled it was told that it would be given up; its worker did not get to know that in time.
+        forget(id)
+        free()
+        count('cancelled')
+      elseif verb == 'ack' then
+        forget(id)
         free()
         if remember > 0 then redis.call('ZADD', KEYS[7], whole(now + remember), id) end
         count('acked')
@@ -75,7 +85,6 @@ for place = 3, #ARGV, 5 do
         attempts = whole(attempts + 1)
         keep('-')
         redis.call('HSET', KEYS[11], id, text)
-        redis.call('HDEL', KEYS[13], id)
         redis.call('ZADD', KEYS[2], whole(now + delay), id)
         sooner = sooner or not first_due or now + delay < first_due
         count('retried')
@@ -89,7 +98,6 @@ for place = 3, #ARGV, 5 do
         say(key, '-', text)
       elseif verb == 'release' then
         keep('-')
-        redis.call('HDEL', KEYS[13], id)
         redis.call('ZADD', KEYS[1], in_line, id)
       end
     end
