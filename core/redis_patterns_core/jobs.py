@@ -494,7 +494,7 @@ class Jobs(Generic[T]):
             ConfigurationError: an id or a number that is not allowed.
         """
         most = len(ids) or validate.integer("count", count, least=1, most=_MOST_AT_ONCE)
-        keys = self._keys("ready", "delayed", "leased", "dead", "job", "unique", "meta", "wake")
+        keys = self._keys("ready", "delayed", "leased", "dead", "job", "unique", "meta", "wake", "progress", "cancel")
         command = _REDRIVE(keys, self.max_length or 0, most, *[_id(id) for id in ids])
         effect = Effect.IDEMPOTENT if ids else Effect.ONCE
         return Plan("jobs.redrive", (command,), replies.first_integer, effect)
@@ -510,7 +510,7 @@ class Jobs(Generic[T]):
         Raises:
             ConfigurationError: an id that is not allowed.
         """
-        keys = self._keys("ready", "delayed", "leased", "data", "job", "unique", "meta", "errors", "cancel")
+        keys = self._keys("ready", "delayed", "leased", "data", "job", "unique", "meta", "errors", "cancel", "progress")
         names: tuple[Literal["unknown", "cancelled", "told"], ...] = ("unknown", "cancelled", "told")
         command = _CANCEL(keys, _id(id))
 
@@ -564,7 +564,7 @@ class Jobs(Generic[T]):
         """
         if state not in {"ready", "delayed", "dead"}:
             raise ConfigurationError(f"state must be ready, delayed or dead, not {state!r}")
-        keys = self._keys(state, "data", "job", "unique", "errors", "meta")
+        keys = self._keys(state, "data", "job", "unique", "errors", "meta", "progress", "cancel")
         plan = Plan("jobs.purge", (_PURGE(keys, _MOST_AT_ONCE),), replies.first_integer, Effect.ONCE)
         total = 0
         while True:
@@ -609,6 +609,8 @@ class Jobs(Generic[T]):
             "dead",
             "errors",
             "given",
+            "progress",
+            "cancel",
         ]
         return _RESERVE(
             self._keys(*parts),

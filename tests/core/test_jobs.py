@@ -294,6 +294,66 @@ def test_a_job_that_is_cancelled_and_done_or_dead() -> None:
     assert [one.state for one in desk(desk.jobs.look("a", "b"))] == ["done", "dead"]
 
 
+@pytest.mark.parametrize("verb", ["purge", "redrive", "forgotten", "unreadable"])
+def test_what_was_said_of_a_job_ends_with_it(verb: str) -> None:
+    """How far it has come, and that it should be given up, is not said of the next of its id, nor of its next run."""
+    desk = Desk(losses=1, keep_dead_for=60)
+    desk(desk.jobs.enqueue(1, id="a"))
+    (job,) = desk.take()
+    desk(desk.jobs.report(job, "half"))
+    assert desk(desk.jobs.cancel("a")) == "told"
+    if verb == "unreadable":
+        desk(Plan("written", (Command(("HSET", "jobs:{work}:job", "a", "nonsense")),), len))
+    desk.server.clock.advance(30)
+    assert desk.take() == []
+    assert desk(desk.jobs.look("a"))[0].progress == ""
+    assert not {"jobs:{work}:progress", "jobs:{work}:cancel"} & {*desk.server.keys()}
+    if verb == "purge":
+        assert desk(desk.jobs.purge("dead")) == 1
+    elif verb != "forgotten":
+        assert desk(desk.jobs.redrive("a")) == 1
+    else:
+        desk.server.clock.advance(60)
+        assert desk.take() == []
+    if verb in {"purge", "forgotten"}:
+        assert desk(desk.jobs.enqueue(2, id="a")).created
+    (job,) = desk.take()
+    assert desk(desk.jobs.extend([job], worker="w")) == ["held"]
+    assert desk(desk.jobs.look("a"))[0].progress == ""
+
+
+@pytest.mark.parametrize("verb", ["cancel", "purge", "orphan"])
+def test_how_far_a_job_had_come_is_not_kept_for_ever(verb: str) -> None:
+    """Of one that was to be tried again, and was thrown away or not found instead."""
+    desk = Desk()
+    desk(desk.jobs.enqueue(1, id="a"))
+    (job,) = desk.take()
+    desk(desk.jobs.report(job, "half"))
+    desk(desk.jobs.settle(desk.jobs.retry(job, "no", delay=1)))
+    assert desk(desk.jobs.look("a"))[0].progress == "half"
+    if verb == "cancel":
+        assert desk(desk.jobs.cancel("a")) == "cancelled"
+    elif verb == "purge":
+        assert desk(desk.jobs.purge("delayed")) == 1
+    else:
+        desk(Plan("lost", (Command(("DEL", "jobs:{work}:data")),), len))
+        desk.server.clock.advance(1)
+        assert desk.take() == []
+    assert not {f"jobs:{{work}}:{part}" for part in ("progress", "job", "errors")} & {*desk.server.keys()}
+
+
+def test_what_an_older_version_has_left_of_a_dead_job() -> None:
+    """It is gone when the job is tried again."""
+    desk = Desk()
+    desk(desk.jobs.enqueue(1, id="a"))
+    desk(desk.jobs.settle(desk.jobs.give_up(desk.take()[0], "no")))
+    left = (Command(("HSET", "jobs:{work}:progress", "a", "half")), Command(("HSET", "jobs:{work}:cancel", "a", 1)))
+    desk(Plan("written", left, len))
+    assert desk(desk.jobs.redrive("a")) == 1
+    assert desk(desk.jobs.look("a"))[0].progress == ""
+    assert desk(desk.jobs.extend(desk.take(), worker="w")) == ["held"]
+
+
 def test_pause() -> None:
     """Nothing is taken meanwhile; each verb tells whether it changed something."""
     desk = Desk()
@@ -604,11 +664,11 @@ def test_bad_arguments_are_named(call: Callable[[], object], said: str) -> None:
 
 def test_the_limits_are_allowed() -> None:
     """The greatest and the least numbers that the errors name."""
-    assert JOBS.reserve(1000, worker="w").commands[0].args[15] == 1000
+    assert JOBS.reserve(1000, worker="w").commands[0].args[17] == 1000
     assert len(JOBS.settle(*[JOBS.ack(JOB)] * 1000).commands[0].args) == 3 + 13 + 2 + 5000
     assert len(JOBS.extend([JOB] * 1000, worker="w").commands[0].args) == 3 + 4 + 3 + 2000
     for token in ("t" * 64, "_-", "0Z-z"):
-        assert JOBS.reserve(worker="w", token=token).commands[0].args[17] == token
+        assert JOBS.reserve(worker="w", token=token).commands[0].args[19] == token
     assert JOBS.dead(1000, skip=0).name == "jobs.look"
     assert JOBS.cancel("x" * 200).commands[0].args[-1] == "x" * 200
     assert JOBS.redrive(count=1000).commands[0].args[-1] == 1000

@@ -8,6 +8,8 @@
 -- KEYS[6]  hash: ids by unique keys
 -- KEYS[7]  hash: the last number, whether it is paused, counts
 -- KEYS[8]  list: one element wakes a worker
+-- KEYS[9]  hash: how far jobs have come
+-- KEYS[10] hash: jobs that should be given up by who works on them
 -- ARGV     how many jobs there may be that are not dead (0 any number), how many at most, the ids, or none
 -- Reply    how many there were; one whose unique key is another's stays dead, as do those for which there is no room
 local most, wanted = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -27,6 +29,9 @@ for _, id in ipairs(ids) do
       local number = redis.call('HINCRBY', KEYS[7], 'number', 1)
       local in_line = string.format('%.0f', priority * 8796093022208 + number)
       redis.call('ZREM', KEYS[4], id)
+      -- What versions up to 0.1.0 have left of a job that lost its workers.
+      redis.call('HDEL', KEYS[9], id)
+      redis.call('HDEL', KEYS[10], id)
       redis.call('HSET', KEYS[5], id, table.concat({in_line, 0, 0, fence, '', enqueued, priority, unique}, '|'))
       redis.call('ZADD', KEYS[1], in_line, id)
       redis.call('HINCRBY', KEYS[7], 'redriven', 1)

@@ -13,6 +13,8 @@
 -- KEYS[10] sorted set: jobs that are dead, by when they died
 -- KEYS[11] hash: the last errors of jobs
 -- KEYS[12] hash: what each worker was given last: its token, and the ids, each with its length
+-- KEYS[13] hash: how far jobs have come
+-- KEYS[14] hash: jobs that should be given up by who works on them
 -- ARGV     how many at most (0 only what was given for this token, and nothing more will be), lease (milliseconds), a token
 --          for this request, the worker, how many may be worked on at once (0 any number), how often a job may be lost, how
 --          many are moved in one step, how many dead ones are kept, for how long (milliseconds)
@@ -27,10 +29,16 @@ local function whole(number) return string.format('%.0f', number) end
 local function parts(record) return string.match(record, '^(%-?%d+)|(%d+)|(%d+)|(%d+)|([^|]*)|(%d+)|(%-?%d+)|(.*)$') end
 local function count(what) redis.call('HINCRBY', KEYS[8], what, 1) end
 
+local function end_work(id)
+  redis.call('HDEL', KEYS[13], id)
+  redis.call('HDEL', KEYS[14], id)
+end
+
 local function forget(id)
   redis.call('HDEL', KEYS[4], id)
   redis.call('HDEL', KEYS[5], id)
   redis.call('HDEL', KEYS[11], id)
+  end_work(id)
 end
 
 -- A record that cannot be read, as somebody has written it by other means: the job is dead, nothing of it is lost, and it
@@ -40,6 +48,7 @@ local function set_aside(id, record)
   redis.call('HSET', KEYS[5], id, table.concat({0, 0, 0, fence, '', whole(now), 0, ''}, '|'))
   redis.call('HSET', KEYS[11], id, 'what is known of it cannot be read: ' .. record)
   redis.call('ZADD', KEYS[10], whole(now), id)
+  end_work(id)
   count('died')
 end
 
@@ -70,6 +79,7 @@ local function reap()
         redis.call('ZADD', KEYS[10], whole(now), id)
         redis.call('HSET', KEYS[11], id, 'lost ' .. lost .. ' times: its workers have not prolonged their leases')
         if unique ~= '' and redis.call('HGET', KEYS[6], unique) == id then redis.call('HDEL', KEYS[6], unique) end
+        end_work(id)
         count('died')
       else
         redis.call('ZADD', KEYS[1], in_line, id)

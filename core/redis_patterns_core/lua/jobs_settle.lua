@@ -26,10 +26,16 @@ local function whole(number) return string.format('%.0f', number) end
 local function parts(record) return string.match(record, '^(%-?%d+)|(%d+)|(%d+)|(%d+)|([^|]*)|(%d+)|(%-?%d+)|(.*)$') end
 local function count(what) redis.call('HINCRBY', KEYS[8], what, 1) end
 
+local function end_work(id)
+  redis.call('HDEL', KEYS[12], id)
+  redis.call('HDEL', KEYS[13], id)
+end
+
 local function forget(id)
   redis.call('HDEL', KEYS[4], id)
   redis.call('HDEL', KEYS[5], id)
   redis.call('HDEL', KEYS[11], id)
+  end_work(id)
 end
 
 local function say(key, what, text)
@@ -57,8 +63,6 @@ for place = 3, #ARGV, 5 do
     end
     local function free()
       if unique ~= '' and redis.call('HGET', KEYS[6], unique) == id then redis.call('HDEL', KEYS[6], unique) end
-      redis.call('HDEL', KEYS[12], id)
-      redis.call('HDEL', KEYS[13], id)
     end
     if held == '-' .. token then
       code = verb == 'note' and 0 or 2 -- who has settled it has it no more
@@ -93,6 +97,7 @@ for place = 3, #ARGV, 5 do
         keep('-')
         redis.call('HSET', KEYS[11], id, text)
         redis.call('ZADD', KEYS[10], whole(now), id)
+        end_work(id)
         free()
         count('died')
         say(key, '-', text)
