@@ -66,6 +66,7 @@ _PAUSE = Script.load("jobs_pause")
 _PURGE = Script.load("jobs_purge")
 _INSPECT = Script.load("jobs_inspect")
 _LOOK = Script.load("jobs_look")
+_RESULT = Script.load("jobs_result")
 _WAKE = Script.load("jobs_wake")
 
 _MOST_PRIORITY = 1023
@@ -419,7 +420,7 @@ class Jobs(Generic[T]):
 
     @flow
     def result(self, id: str, *, wait: Duration = 0) -> Steps[Any]:
-        """Give what a job has given, which is kept for `result_ttl`.
+        """Give what a job has given, which is kept for `result_ttl`, or until it is to be done again.
 
         Parameters:
             id: the job's.
@@ -429,7 +430,7 @@ class Jobs(Generic[T]):
             A flow of one round trip; two where it waits.
 
         Raises:
-            JobFailed: the job is dead; says why.
+            JobFailed: the job is dead, and as long as that is kept; says why.
             LookupError: there is no result (yet).
             ConfigurationError: results are not kept, or a wait that is not allowed.
         """
@@ -437,7 +438,8 @@ class Jobs(Generic[T]):
             raise ConfigurationError("result_ttl must be set for results to be kept")
         seconds = validate.milliseconds("wait", wait, least=0) / 1000
         key = self._result_key(_id(id))
-        found = yield from Plan("jobs.result", (Command(("LINDEX", key, 0)),), replies.first, Effect.READS)
+        asked = _RESULT([key, *self._keys("job", "dead", "errors")], id)
+        found = yield from Plan("jobs.result", (asked,), replies.first, Effect.IDEMPOTENT)
         if found is None and seconds:
             # Onto itself, so that all who wait find it.
             pause = _pause(seconds)

@@ -483,6 +483,44 @@ def test_results() -> None:
         desk(desk.jobs.result("a"))
 
 
+@pytest.mark.parametrize("wait", [0, 0.01])
+def test_a_result_is_that_of_the_last_run(wait: float) -> None:
+    """A job that is to be done again has none until it is done; neither its death nor what it gave before is one."""
+    desk = Desk(result_ttl=60, remember=1, losses=1)
+
+    def waits() -> None:
+        with pytest.raises(LookupError, match="no result yet"):
+            desk(desk.jobs.result("a", wait=wait))
+
+    desk(desk.jobs.enqueue(1, id="a"))
+    desk(desk.jobs.settle(desk.jobs.give_up(desk.take()[0], "broken")))
+    for redrive in (desk.jobs.redrive("a"), desk.jobs.redrive()):
+        with pytest.raises(JobFailed, match="broken"):
+            desk(desk.jobs.result("a", wait=wait))
+        assert desk(redrive) == 1
+        waits()
+        (job,) = desk.take()
+        waits()
+        desk(desk.jobs.settle(desk.jobs.give_up(job, "broken again")))
+    assert desk(desk.jobs.redrive("a")) == 1
+    desk(desk.jobs.settle(desk.jobs.ack(desk.take()[0], "first")))
+    assert desk(desk.jobs.result("a", wait=wait)) == "first"
+    desk.server.clock.advance(1)
+    assert desk(desk.jobs.result("a", wait=wait)) == "first", "it is kept for longer than that it was done"
+    assert desk(desk.jobs.enqueue(2, id="a", delay=5)).created
+    waits()
+    desk.server.clock.advance(5)
+    desk(desk.jobs.settle(desk.jobs.ack(desk.take()[0], "second")))
+    assert desk(desk.jobs.result("a", wait=wait)) == "second"
+    desk.server.clock.advance(1)
+    assert desk(desk.jobs.enqueue(3, id="a")).created
+    assert len(desk.take()) == 1
+    desk.server.clock.advance(30)
+    assert desk.take() == []
+    with pytest.raises(JobFailed, match="lost 1 times"):
+        desk(desk.jobs.result("a", wait=wait))
+
+
 def test_a_result_that_is_waited_for() -> None:
     """Two round trips: a look, and a wait for as long as was said, at least 2 milliseconds."""
     jobs: Jobs[Any] = Jobs("work", result_ttl=60)
@@ -549,7 +587,7 @@ def test_a_purge_of_many() -> None:
         (JOBS.pause, "jobs.pause", Effect.IDEMPOTENT),
         (JOBS.resume, "jobs.resume", Effect.IDEMPOTENT),
         (lambda: next(JOBS.purge("dead").steps()), "jobs.purge", Effect.ONCE),
-        (lambda: next(Jobs[Any]("w", result_ttl=1).result("a").steps()), "jobs.result", Effect.READS),
+        (lambda: next(Jobs[Any]("w", result_ttl=1).result("a").steps()), "jobs.result", Effect.IDEMPOTENT),
     ],
 )
 def test_names_and_effects(make: Callable[[], Any], name: str, effect: Effect) -> None:
