@@ -348,7 +348,8 @@ class Jobs(Generic[T]):
         words: list[str | bytes | int] = []
         for one in settlements:
             words += (one.verb, one.id, one.token, one.delay, one.text)
-        command = _SETTLE(keys, self._ms["remember"], self._ms["result_ttl"], *words)
+        kept = (self._ms["remember"], self._ms["result_ttl"], self.keep_dead, self._ms["keep_dead_for"])
+        command = _SETTLE(keys, *kept, *words)
 
         def parse(answers: Sequence[Reply]) -> list[bool]:
             return [code > 0 for code in replies.integers(answers[0], len(settlements))]

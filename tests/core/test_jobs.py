@@ -703,7 +703,7 @@ def test_bad_arguments_are_named(call: Callable[[], object], said: str) -> None:
 def test_the_limits_are_allowed() -> None:
     """The greatest and the least numbers that the errors name."""
     assert JOBS.reserve(1000, worker="w").commands[0].args[17] == 1000
-    assert len(JOBS.settle(*[JOBS.ack(JOB)] * 1000).commands[0].args) == 3 + 13 + 2 + 5000
+    assert len(JOBS.settle(*[JOBS.ack(JOB)] * 1000).commands[0].args) == 3 + 13 + 4 + 5000
     assert len(JOBS.extend([JOB] * 1000, worker="w").commands[0].args) == 3 + 4 + 3 + 2000
     for token in ("t" * 64, "_-", "0Z-z"):
         assert JOBS.reserve(worker="w", token=token).commands[0].args[19] == token
@@ -784,6 +784,32 @@ def test_nothing_is_left_of_a_cancelled_job() -> None:
     assert [job.payload for job in desk.take()] == [3]
     desk.server.clock.advance(0.001)
     assert [job.payload for job in desk.take()] == [4]
+
+
+def test_what_is_kept_has_a_bound() -> None:
+    """However many are done or die at once: each that settles some forgets twice as many that are over."""
+    desk = Desk(remember=1, keep_dead=3, keep_dead_for=100)
+    size = Plan("size", (Command(("ZCARD", "jobs:{work}:done")), Command(("HLEN", "jobs:{work}:data"))), list)
+
+    def round_of(count: int, end: Callable[[Job[Any]], Settlement]) -> list[int]:
+        desk.server.clock.advance(1)
+        desk(desk.jobs.enqueue_many(range(count)))
+        desk(desk.jobs.settle(*map(end, desk.take(count))))
+        sizes: list[int] = desk(size)
+        return sizes
+
+    assert [round_of(300, desk.jobs.ack)[0] for _ in range(4)] == [300, 300, 300, 300]
+    assert round_of(50, desk.jobs.ack)[0] == 150, "100 where they are asked for, and twice 50"
+
+    def ends(job: Job[Any]) -> Settlement:
+        return desk.jobs.give_up(job, "no")
+
+    assert [round_of(250, ends)[1] for _ in range(3)] == [3, 3, 3]
+    assert [job.payload for job in desk(desk.jobs.dead())] == [249, 248, 247]
+    desk.server.clock.advance(98)
+    assert round_of(2, ends)[1] == 3
+    desk.server.clock.advance(99)
+    assert round_of(1, ends)[1] == 1, "two that were there were too old"
 
 
 def test_where_a_job_is() -> None:

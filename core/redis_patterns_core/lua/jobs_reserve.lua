@@ -1,5 +1,6 @@
 -- Give jobs to a worker, for as long as a lease runs. Before that: jobs that are due become ready, those whose worker did
--- not prolong its lease do so again, what is not to be kept any more is forgotten; so many of each at a time.
+-- not prolong its lease do so again, what is not to be kept any more is forgotten; so many of each at a time. See
+-- jobs_settle, which forgets more where more is added.
 --
 -- KEYS[1]  sorted set: jobs that are ready, by their places; for these and what is known of a job see jobs_enqueue
 -- KEYS[2]  sorted set: jobs that are for later, by when they are due (milliseconds since the epoch)
@@ -90,14 +91,11 @@ local function reap()
       count('orphans')
     end
   end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', whole(now), 'LIMIT', 0, step)) do
-    redis.call('ZREM', KEYS[7], id)
-  end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[10], '-inf', whole(now - keep_dead_for), 'LIMIT', 0, step)) do
-    redis.call('ZREM', KEYS[10], id)
-    forget(id)
-  end
-  local over = math.min(step, redis.call('ZCARD', KEYS[10]) - keep_dead)
+  local over = math.min(step, redis.call('ZCOUNT', KEYS[7], '-inf', whole(now)))
+  if over > 0 then redis.call('ZREMRANGEBYRANK', KEYS[7], 0, over - 1) end
+  -- Those that are too many and those that are too old are both the oldest. Twice as many as may have died here.
+  local old = redis.call('ZCOUNT', KEYS[10], '-inf', whole(now - keep_dead_for))
+  over = math.min(2 * step, math.max(old, redis.call('ZCARD', KEYS[10]) - keep_dead))
   if over > 0 then
     local oldest = redis.call('ZPOPMIN', KEYS[10], over)
     for place = 1, #oldest, 2 do forget(oldest[place]) end

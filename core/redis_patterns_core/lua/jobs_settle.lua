@@ -15,11 +15,12 @@
 -- KEYS[12] hash: how far jobs have come
 -- KEYS[13] hash: jobs that should be given up by who works on them
 -- KEYS[..] lists: where results are kept, one for each of the jobs, or none
--- ARGV     for how long it is remembered what was done (milliseconds), for how long results are kept (0 they are not), then
---          for each: ack, retry, kill, release or note; id; token; after how long it is tried again (milliseconds); result,
+-- ARGV     for how long it is remembered what was done (milliseconds), for how long results are kept (0 they are not), how
+--          many dead ones are kept, for how long (milliseconds), then for each: ack, retry, kill, release or note; id; token; after how long it is tried again (milliseconds); result,
 --          error, or how far it has come
 -- Reply    for each: 1 so it is, 2 so it was already, 0 it is not the caller's any more
 local remember, keep_result = tonumber(ARGV[1]), tonumber(ARGV[2])
+local keep_dead, keep_dead_for = tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function whole(number) return string.format('%.0f', number) end
@@ -47,8 +48,8 @@ local function say(key, what, text)
 end
 
 local reply, first_due, number = {}, tonumber(redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]), 0
-local sooner, freed = false, false
-for place = 3, #ARGV, 5 do
+local sooner, freed, done, died = false, false, 0, 0
+for place = 5, #ARGV, 5 do
   number = number + 1
   local verb, id, token, delay, text = ARGV[place], ARGV[place + 1], ARGV[place + 2], tonumber(ARGV[place + 3]), ARGV[place + 4]
   local key = keep_result > 0 and KEYS[13 + number]
@@ -83,6 +84,7 @@ for place = 3, #ARGV, 5 do
         forget(id)
         free()
         if remember > 0 then redis.call('ZADD', KEYS[7], whole(now + remember), id) end
+        done = done + 1
         count('acked')
         say(key, '+', text)
       elseif verb == 'retry' then
@@ -99,6 +101,7 @@ for place = 3, #ARGV, 5 do
         redis.call('ZADD', KEYS[10], whole(now), id)
         end_work(id)
         free()
+        died = died + 1
         count('died')
         say(key, '-', text)
       elseif verb == 'release' then
@@ -108,6 +111,15 @@ for place = 3, #ARGV, 5 do
     end
   end
   reply[number] = code
+end
+-- Of what is not to be kept any more twice as many go as have come, so that there is a bound of it.
+local over = done > 0 and math.min(2 * done, redis.call('ZCOUNT', KEYS[7], '-inf', whole(now))) or 0
+if over > 0 then redis.call('ZREMRANGEBYRANK', KEYS[7], 0, over - 1) end
+if died > 0 then
+  local old = redis.call('ZCOUNT', KEYS[10], '-inf', whole(now - keep_dead_for))
+  over = math.min(2 * died, math.max(old, redis.call('ZCARD', KEYS[10]) - keep_dead))
+  local oldest = over > 0 and redis.call('ZPOPMIN', KEYS[10], over) or {}
+  for place = 1, #oldest, 2 do forget(oldest[place]) end
 end
 if remember > 0 and redis.call('PTTL', KEYS[7]) < remember then redis.call('PEXPIRE', KEYS[7], whole(2 * remember)) end
 if (sooner or freed and redis.call('ZCARD', KEYS[1]) > 0) and redis.call('HEXISTS', KEYS[8], 'paused') == 0 then
