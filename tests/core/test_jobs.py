@@ -812,6 +812,31 @@ def test_what_is_kept_has_a_bound() -> None:
     assert round_of(1, ends)[1] == 1, "two that were there were too old"
 
 
+def test_workers_that_do_not_come_again_are_forgotten() -> None:
+    """Who beats, or asks, forgets some of those that are gone, though what it says of itself keeps their hashes."""
+    desk = Desk(lease=1)
+    sizes = Plan("sizes", tuple(Command(("HLEN", f"jobs:{{work}}:{part}")) for part in ("workers", "given")), list)
+
+    def turn(worker: str) -> None:
+        desk(desk.jobs.enqueue(1))
+        jobs = desk.take(worker=worker)
+        desk(desk.jobs.extend(jobs, worker=worker))
+        desk(desk.jobs.settle(*map(desk.jobs.ack, jobs)))
+
+    for number in range(100):
+        turn(f"pod-{number}")
+    assert desk(sizes) == [100, 100]
+    for number in range(300):
+        desk.server.clock.advance(0.9)
+        turn("stays")
+        turn(f"pod-{number + 100}")
+    workers, given = desk(sizes)
+    assert workers < 30, "of 400, by chance"
+    assert given < 160, "as it is kept for a minute, that of 67 at least"
+    taken = desk(desk.jobs.reserve(worker="stays", token="t"))
+    assert desk(desk.jobs.reserve(worker="stays", token="t")).jobs == taken.jobs
+
+
 def test_where_a_job_is() -> None:
     """Ready, of which no time is told; or not known at all."""
     desk = Desk()

@@ -13,7 +13,8 @@
 -- KEYS[9]  list: one element wakes a worker
 -- KEYS[10] sorted set: jobs that are dead, by when they died
 -- KEYS[11] hash: the last errors of jobs
--- KEYS[12] hash: what each worker was given last: its token, and the ids, each with its length
+-- KEYS[12] hash: what each worker was given last: its token, until when that is kept (milliseconds since the epoch), and
+--          the ids, each with its length
 -- KEYS[13] hash: how far jobs have come
 -- KEYS[14] hash: jobs that should be given up by who works on them
 -- ARGV     how many at most (0 only what was given for this token, and nothing more will be), lease (milliseconds), a token
@@ -118,11 +119,23 @@ local function give(id, record)
   end
 end
 
+local function note(ids)
+  local keep = math.max(60000, lease)
+  redis.call('HSET', KEYS[12], worker, token .. ' ' .. whole(now + keep) .. ' ' .. ids)
+  redis.call('PEXPIRE', KEYS[12], whole(keep))
+  -- Workers whose names never come again leave theirs: of two by chance, at each turn, so that it is not for ever.
+  local some = redis.call('HRANDFIELD', KEYS[12], 2, 'WITHVALUES')
+  for place = 1, #some, 2 do
+    local ends = tonumber(string.match(some[place + 1], '^[^ ]* (%d+) '))
+    if not ends or ends <= now then redis.call('HDEL', KEYS[12], some[place]) end
+  end
+end
+
 -- Who asks again, because no answer came, gets what it was given, if nothing has become of it; and for a whole lease, as it
 -- reckons from this request.
 local asked = redis.call('HGET', KEYS[12], worker)
 if asked and string.sub(asked, 1, #token + 1) == token .. ' ' then
-  local place = #token + 2
+  local place = (string.find(asked, ' ', #token + 2, true) or #asked) + 1
   while place <= #asked do
     local from, to, length = string.find(asked, '^(%d+):', place)
     local id = string.sub(asked, to + 1, to + length)
@@ -142,8 +155,7 @@ end
 
 if wanted == 0 then
   -- The request itself may come yet, on a connection that was closed behind it: now it has had its answer.
-  redis.call('HSET', KEYS[12], worker, token .. ' ')
-  redis.call('PEXPIRE', KEYS[12], whole(math.max(60000, lease)))
+  note('')
   return {next_in(), 0}
 end
 
@@ -151,7 +163,7 @@ reap()
 local room = wanted
 if most_running > 0 then room = math.min(room, most_running - redis.call('ZCARD', KEYS[3])) end
 if redis.call('HEXISTS', KEYS[8], 'paused') == 1 then room = 0 end
-local given = token .. ' '
+local given = ''
 if room > 0 then
   local popped = redis.call('ZPOPMIN', KEYS[1], room)
   for place = 1, #popped, 2 do
@@ -173,8 +185,7 @@ if room > 0 then
     end
   end
   if #popped > 0 then
-    redis.call('HSET', KEYS[12], worker, given)
-    redis.call('PEXPIRE', KEYS[12], whole(math.max(60000, lease)))
+    note(given)
     if redis.call('ZCARD', KEYS[1]) > 0 and room == wanted then
       if redis.call('LLEN', KEYS[9]) == 0 then redis.call('RPUSH', KEYS[9], 1) end
       redis.call('PEXPIRE', KEYS[9], 60000)

@@ -16,8 +16,8 @@
 -- KEYS[13] hash: jobs that should be given up by who works on them
 -- KEYS[..] lists: where results are kept, one for each of the jobs, or none
 -- ARGV     for how long it is remembered what was done (milliseconds), for how long results are kept (0 they are not), how
---          many dead ones are kept, for how long (milliseconds), then for each: ack, retry, kill, release or note; id; token; after how long it is tried again (milliseconds); result,
---          error, or how far it has come
+--          many dead ones are kept, for how long (milliseconds), then for each: ack, retry, kill, release or note; id;
+--          token; after how long it is tried again (milliseconds); result, error, or how far it has come
 -- Reply    for each: 1 so it is, 2 so it was already, 0 it is not the caller's any more
 local remember, keep_result = tonumber(ARGV[1]), tonumber(ARGV[2])
 local keep_dead, keep_dead_for = tonumber(ARGV[3]), tonumber(ARGV[4])
