@@ -490,8 +490,10 @@ class Jobs(Generic[T]):
             count: how many of those at most, 1 to 1000.
 
         Returns:
-            A plan of one round trip that gives how many there were; idempotent. One whose unique key is another job's
-            now stays dead, as do those for which there is no room.
+            A plan of one round trip that gives how many there were; idempotent where ids are given, of which those that
+            are not dead any more do not count: none, where the first answer was lost. One whose unique key is another
+            job's now stays dead, as do those for which there is no room; without ids the next is taken in its stead,
+            past up to 1000 of them.
 
         Raises:
             ConfigurationError: an id or a number that is not allowed.
