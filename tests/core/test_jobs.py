@@ -398,6 +398,32 @@ def test_pause() -> None:
     assert len(desk.take()) == 1
 
 
+@pytest.mark.parametrize(
+    ("ids", "unique", "fits"),
+    [
+        (["a", "a", "b"], None, True),
+        (["a", "b", "c"], None, False),
+        (None, ["x", "x", "y"], True),
+        (None, ["x", "y", "z"], False),
+        (["a", "b", "a", "c"], ["x", "x", "y", "z"], True),
+        (["a", "b", "b"], ["x", "x", "y"], True),
+        (["a", "b", "b", "c"], ["x", "x", "y", "z"], False),
+        (["old", "b", "b", "c"], ["x", "x", "y", "z"], True),
+    ],
+)
+def test_what_fits(ids: list[str] | None, unique: list[str] | None, *, fits: bool) -> None:
+    """What is put counts, and not what is the same as another of the call, or there."""
+    desk = Desk(max_length=3)
+    desk(desk.jobs.enqueue(0, id="old", delay=60))
+    put = desk.jobs.enqueue_many([0] * len(ids or unique or []), ids=ids, unique=unique)
+    if fits:
+        assert sum(one.created for one in desk(put)) == desk.counts()[0] == 2
+    else:
+        with pytest.raises(QueueFull):
+            desk(put)
+        assert desk.counts() == (0, 1, 0, 0)
+
+
 def test_limits() -> None:
     """Of how many there may be, of how many are worked on, and of how large one may be."""
     desk = Desk(max_length=2, max_running=1, max_payload=3)
@@ -459,7 +485,7 @@ def test_a_record_that_cannot_be_read(state: str, record: str, fence: int) -> No
     """Its job is dead, with its payload, and can be tried again; others are given, and none waits for it."""
     desk = Desk()
     delay = 1 if state == "delayed" else 0
-    desk(desk.jobs.enqueue_many([1, 2], ids=["a", "b"], delay=delay))
+    desk(desk.jobs.enqueue_many([1, 2], ids=["a", "b"], unique=["x", "y"], delay=delay))
     if state == "leased":
         desk(desk.jobs.enqueue(0, id="0", priority=-1))
         assert len(desk.take()) == 3
@@ -471,10 +497,41 @@ def test_a_record_that_cannot_be_read(state: str, record: str, fence: int) -> No
     assert (dead.id, dead.payload, dead.fence, dead.attempts) == ("a", 1, fence, 0)
     assert dead.error == f"what is known of it cannot be read: {record}"
     assert desk(desk.jobs.inspect()).totals["died"] == 1
+    assert [desk(desk.jobs.enqueue(3, unique=key, delay=1)).created for key in "xy"] == [True, False]
     assert desk(desk.jobs.redrive("a")) == 1
     (job,) = desk.take()
     assert (job.id, job.payload, job.fence) == ("a", 1, fence + 1)
     assert desk(desk.jobs.settle(desk.jobs.ack(job))) == [True]
+
+
+@pytest.mark.parametrize("part", ["data", "job"])
+@pytest.mark.parametrize("state", ["ready", "delayed", "leased"])
+def test_a_job_of_which_a_part_was_lost(part: str, state: str) -> None:
+    """It is counted and forgotten when its turn comes, and its unique key is free."""
+    desk = Desk()
+    desk(desk.jobs.enqueue(1, id="a", unique="x", delay=1 if state == "delayed" else 0))
+    if state == "leased":
+        desk.take()
+    desk(Plan("lost", (Command(("DEL", f"jobs:{{work}}:{part}")),), len))
+    desk.server.clock.advance(30)
+    assert desk.take() == []
+    assert desk(desk.jobs.inspect()).totals["orphans"] == 1
+    assert not {f"jobs:{{work}}:{name}" for name in ("data", "job", "errors", "ready", "leased")} & {
+        *desk.server.keys()
+    }
+    assert desk(desk.jobs.enqueue(2, id="b", unique="x")).created
+
+
+def test_a_unique_key_of_a_job_that_is_not_there() -> None:
+    """It is free, also for a dead one that is tried again; that of a job that is there is not."""
+    desk = Desk()
+    desk(desk.jobs.enqueue(1, id="a", unique="x"))
+    desk(desk.jobs.settle(desk.jobs.give_up(desk.take()[0], "no")))
+    desk(Plan("written", (Command(("HSET", "jobs:{work}:unique", "x", "gone", "y", "gone")),), len))
+    assert desk(desk.jobs.redrive("a")) == 1
+    assert desk(desk.jobs.enqueue(2, unique="x")) == Enqueued("a", "duplicate")
+    assert desk(desk.jobs.enqueue(3, id="b", unique="y")).created
+    assert desk(desk.jobs.enqueue(4, unique="y")) == Enqueued("b", "duplicate")
 
 
 def test_counts() -> None:

@@ -22,7 +22,10 @@ local function redrive(id)
   local record = redis.call('HGET', KEYS[5], id)
   if not record or not redis.call('ZSCORE', KEYS[4], id) then return false end
   local fence, enqueued, priority, unique = string.match(record, '^[^|]*|%d+|%d+|(%d+)|[^|]*|(%d+)|(%-?%d+)|(.*)$')
-  if unique ~= '' and redis.call('HSETNX', KEYS[6], unique, id) == 0 then return false end
+  local owner = unique ~= '' and redis.call('HGET', KEYS[6], unique)
+  local owned = owner and redis.call('HGET', KEYS[5], owner)
+  if owned and string.sub(owned, -#unique - 1) == '|' .. unique then return false end -- see jobs_enqueue
+  if unique ~= '' then redis.call('HSET', KEYS[6], unique, id) end
   local number = redis.call('HINCRBY', KEYS[7], 'number', 1)
   local in_line = string.format('%.0f', priority * 8796093022208 + number)
   redis.call('ZREM', KEYS[4], id)

@@ -36,6 +36,10 @@ local function end_work(id)
   redis.call('HDEL', KEYS[14], id)
 end
 
+local function free(id, unique)
+  if unique and unique ~= '' and redis.call('HGET', KEYS[6], unique) == id then redis.call('HDEL', KEYS[6], unique) end
+end
+
 local function forget(id)
   redis.call('HDEL', KEYS[4], id)
   redis.call('HDEL', KEYS[5], id)
@@ -66,6 +70,7 @@ local function reap()
     elseif record then
       set_aside(id, record)
     else
+      forget(id)
       count('orphans')
     end
   end
@@ -80,7 +85,7 @@ local function reap()
       if tonumber(lost) >= most_lost then
         redis.call('ZADD', KEYS[10], whole(now), id)
         redis.call('HSET', KEYS[11], id, 'lost ' .. lost .. ' times: its workers have not prolonged their leases')
-        if unique ~= '' and redis.call('HGET', KEYS[6], unique) == id then redis.call('HDEL', KEYS[6], unique) end
+        free(id, unique)
         end_work(id)
         count('died')
       else
@@ -89,6 +94,7 @@ local function reap()
     elseif record then
       set_aside(id, record)
     else
+      forget(id)
       count('orphans')
     end
   end
@@ -180,6 +186,7 @@ if room > 0 then
     elseif record and not in_line then
       set_aside(id, record)
     else
+      free(id, unique)
       forget(id)
       count('orphans')
     end
