@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from redis_patterns import (
+    Bytes,
     Command,
     ConfigurationError,
     DecodeError,
@@ -534,6 +535,17 @@ def test_a_unique_key_of_a_job_that_is_not_there() -> None:
     assert desk(desk.jobs.enqueue(4, unique="y")) == Enqueued("b", "duplicate")
 
 
+def test_an_empty_payload() -> None:
+    """Is one, also where it is looked at; one that is not there is none."""
+    desk = Desk()
+    raw: Jobs[bytes] = Jobs("work", codec=Bytes())
+    desk(raw.enqueue(b"", id="a"))
+    assert [one.payload for one in desk(raw.look("a", "none"))] == [b"", None]
+    (job,) = desk(raw.reserve(worker="w")).jobs
+    desk(raw.settle(raw.give_up(job, "no")))
+    assert [one.payload for one in desk(raw.dead())] == [b""]
+
+
 def test_counts() -> None:
     """Of each state, of all time, and when something happens next."""
     desk = Desk()
@@ -846,7 +858,7 @@ def test_malformed_jobs_are_decode_errors(reply: Any) -> None:
     [
         None,
         [b"a", b"ready", b"0", b"1|2", b"1", None, None],
-        [b"a", b"ready", b"0", b"s|0|0|1|x|0|0|u", None, None, None],
+        [b"a", b"ready", b"0", b"s|0|0|1|x|0|0|u", 1, None, None],
     ],
 )
 def test_a_malformed_known_job_is_a_decode_error(reply: Any) -> None:
