@@ -53,8 +53,8 @@ class Enqueued:
 
     Parameters:
         id: the job's; another one's where that has the unique key.
-        outcome: ``created``; ``exists``, as there is a job of this id already; ``done``, as there was, and it was done
-            lately; ``duplicate``, as another job has the unique key.
+        outcome: ``created``; ``exists``, as there is a job of this id already, also dead; ``done``, as there was,
+            and it was done lately; ``duplicate``, as another job has the unique key.
     """
 
     id: str

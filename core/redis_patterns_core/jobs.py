@@ -153,8 +153,8 @@ class Jobs(Generic[T]):
 
         Parameters:
             payload: what is to be done.
-            id: the job's; a new one where none is given. Putting a job again whose id is known does nothing, also for a
-                while after it was done.
+            id: the job's; a new one where none is given. Putting a job again whose id is known does nothing: also one
+                that is dead, for `keep_dead_for`, and one that was done, for `remember`.
             delay: after how long it is due, in seconds or as a timedelta; at once unless it or `at` is given.
             at: when it is due, with a time zone.
             priority: -1023 to 1023; lower ones go first.
@@ -333,8 +333,9 @@ class Jobs(Generic[T]):
 
         Returns:
             A plan of one round trip that tells of each whether it is so: not where the lease had ended and somebody
-            else was given the job. Idempotent; but where a job that somebody has cancelled is given back, or is to be
-            tried again, it is gone, and where the answer was lost the second is that it is not so.
+            else was given the job. Idempotent; where the first answer was lost, the second may be that it is not so any
+            more: of a job that was given back, or was to be tried again, and that was taken meanwhile, or was gone as
+            somebody had cancelled it.
 
         Raises:
             ConfigurationError: none, or too many.
@@ -545,7 +546,8 @@ class Jobs(Generic[T]):
         """Let no job be taken until `resume`; those that are worked on go on.
 
         Returns:
-            A plan of one round trip that tells whether it was otherwise before; idempotent.
+            A plan of one round trip that tells whether it was otherwise before, so not where the first answer was lost;
+            idempotent.
         """
         return self._paused(1)
 
@@ -553,7 +555,8 @@ class Jobs(Generic[T]):
         """Let jobs be taken again.
 
         Returns:
-            A plan of one round trip that tells whether it was otherwise before; idempotent.
+            A plan of one round trip that tells whether it was otherwise before, so not where the first answer was lost;
+            idempotent.
         """
         return self._paused(0)
 
