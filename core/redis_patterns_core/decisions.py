@@ -17,7 +17,8 @@ _NUMBERS = 7  # that the script says of each limit
 
 
 Taken: TypeAlias = tuple[str, int, int]
-"""What was taken from one limit: the key of its state, how much, and when in microseconds of the server's clock."""
+"""What was taken from one limit: the key of its state, how much, and when, in microseconds of the server's clock; from
+a bucket, when it begins to come back."""
 
 
 @value

@@ -153,7 +153,9 @@ class Limit(Limiter):
         return self._plan("peek", id, cost, Effect.READS)
 
     def refund(self, decision: Decision) -> Plan[bool]:
-        """Give back what a hit took, where it still counts.
+        """Give back what a hit took, as far as it still counts: there is never more then than if it had not been taken.
+
+        What has come back by itself is not given a second time: of a bucket, what was taken first comes back first.
 
         Parameters:
             decision: what the hit gave; one that took nothing gives nothing back.
@@ -186,8 +188,8 @@ class Limit(Limiter):
 
     def given_back(self, moment: int, cost: int) -> tuple[Argument, ...]:
         """Give what the script has to be told of this limit for a refund."""
-        algorithm, _, width, _ = self._numbers
-        return (algorithm, width, moment, cost)
+        algorithm, _, x, y = self._numbers
+        return (algorithm, x, y, moment, cost)
 
     @property
     def limits(self) -> tuple[Limit, ...]:

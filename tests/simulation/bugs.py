@@ -436,7 +436,7 @@ BUGS = [
     ),
     Bug(
         "a refund for a window that is over",
-        _mistaken_refund(FIXED, fixed, "tonumber(start) == floor(at / width) * width", "true"),
+        _mistaken_refund(FIXED, fixed, "tonumber(start) == floor(at / x) * x", "true"),
         ("more than the limit",),
     ),
     Bug(
