@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -32,7 +32,7 @@ from redis_patterns import (
     Text,
 )
 from redis_patterns.testing.memory import Server
-from tests.core.nonsense import nonsense
+from tests.core.nonsense import Nameless, nonsense
 
 BOARD = Leaderboard("w")
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -291,19 +291,6 @@ def test_parts_have_keys_of_their_own() -> None:
     keys = [key for board in boards for key in board.here().keys]
     assert len(set(keys)) == len(keys)
     assert all(key.startswith("leaderboard:{w}") for key in keys)
-
-
-class Nameless(tzinfo):
-    """A zone that another process could not name."""
-
-    def utcoffset(self, _: datetime | None) -> timedelta:
-        return timedelta(0)
-
-    def dst(self, _: datetime | None) -> timedelta:
-        return timedelta(0)
-
-    def tzname(self, _: datetime | None) -> str:
-        return "here"
 
 
 @pytest.mark.parametrize(
