@@ -186,10 +186,10 @@ class Limit(Limiter):
         """Give what the script has to be told of this limit for a hit."""
         return (*self._words, cost, "1" if self.charge_refused else "0")
 
-    def given_back(self, moment: int, cost: int) -> tuple[Argument, ...]:
+    def given_back(self, cost: int, moment: int, turn: int) -> tuple[Argument, ...]:
         """Give what the script has to be told of this limit for a refund."""
         algorithm, _, x, y = self._numbers
-        return (algorithm, x, y, moment, cost)
+        return (algorithm, x, y, moment, turn, cost)
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -272,10 +272,10 @@ def refund(name: str, limits: Sequence[Limit], decision: Decision) -> Plan[bool]
         raise ConfigurationError(f"decision must be one of these {len(limits)} limits, not of {len(taken)}")
     # What was taken in several slots goes back to each of them; all in one round trip.
     groups: dict[int, tuple[list[str], list[Argument]]] = {}
-    for limit, (key, cost, moment) in zip(limits, taken, strict=True):
+    for limit, (key, cost, moment, turn) in zip(limits, taken, strict=True):
         keys, words = groups.setdefault(slot(key), ([], []))
         keys.append(key)
-        words += limit.given_back(moment, cost)
+        words += limit.given_back(cost, moment, turn)
     commands = tuple([_REFUND(keys, *words) for keys, words in groups.values()])
     return Plan(name, commands, lambda answers: any(integer(answer) > 0 for answer in answers))
 

@@ -110,19 +110,10 @@ class Bucket(Model):
         self.left = Fraction(capacity)
         self.at = 0
 
-    def asked(self, turn: int, delay: int) -> int:
-        """Give when it was asked, of what it said: when the turn begins, and how long that is."""
-        owed = {now: (self.limit - self._left(now)) / self.rate for now in (turn - delay, turn - delay + 1)}
-        (asked,) = [now for now, wait in owed.items() if (now + math.floor(wait), math.ceil(wait)) == (turn, delay)]
-        return asked
-
     def room(self, moment: int) -> int:
-        return math.floor(self._left(moment))
-
-    def _left(self, moment: int) -> Fraction:
         # What was taken since the last look is taken out of what had flowed back by then.
         for at, cost in self.taken:
             self.left = min(Fraction(self.limit), self.left + (at - self.at) * self.rate) - cost
             self.at = at
         self.taken = self.taken[-1:] and [(self.at, 0)]
-        return min(Fraction(self.limit), self.left + (moment - self.at) * self.rate)
+        return math.floor(min(Fraction(self.limit), self.left + (moment - self.at) * self.rate))

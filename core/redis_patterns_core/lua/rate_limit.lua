@@ -9,9 +9,9 @@
 -- ARGV     "hit" or "peek", then for each limit six: its algorithm, limit, x, y, cost, "1" if a refusal costs too
 --            fixed, log: x is the window in microseconds; counter: x is the window in milliseconds
 --            bucket: x of the limit come back in y microseconds
--- Reply    for each limit seven: {allowed 0|1, remaining, retry after, reset after, next after, when, delay}: times in
---          microseconds; retry is -1 for never; when is what a refund has to be told: the moment that the limit took for
---          now, of a bucket that from which on this hit comes back, when all before it has
+-- Reply    for each limit eight: {allowed 0|1, remaining, retry after, reset after, next after, when, delay, turn}: times
+--          in microseconds; retry is -1 for never; when is the moment that the limit took for now; turn is from then on
+--          until a bucket has got back what was taken before this hit, as a refund has to be told
 --
 -- Where the clock stepped back, a limit stands still at the newest time it knows until the clock has caught up, and all
 -- waits say so: that is the lag below.
@@ -38,7 +38,7 @@ for pass = several and 1 or 2, 2 do
     local charges = cost <= limit and ARGV[a + 5] == '1'
     -- Whether to take from this limit where it allows the cost; where it refuses, that it does.
     local takes, pays = pass == 2 and hit and all, pass == 2 and hit and charges
-    local now, allowed, remaining, retry, reset, next_after, delay = clock, false, 0, 0, 0, 0, 0
+    local now, allowed, remaining, retry, reset, next_after, delay, turn = clock, false, 0, 0, 0, 0, 0, 0
 
     if algorithm == 'bucket' then
       local tokens, period, debt, given, state = x, y, 0, 0, call('GET', key)
@@ -59,9 +59,10 @@ for pass = several and 1 or 2, 2 do
           debt = debt - drained
         end
       end
-      local lag, full, price, turn = now - clock, limit * period, cost * period, now + floor((debt + given) / tokens)
+      local lag, full, price = now - clock, limit * period, cost * period
       allowed = debt + price <= full
       if debt > 0 then delay = ceil(debt / tokens) + lag end
+      turn = floor((debt + given) / tokens)
       if allowed and takes or not allowed and pays then
         debt = max(debt, min(debt + price, full))
         reset = ceil(debt / tokens) + lag
@@ -78,7 +79,6 @@ for pass = several and 1 or 2, 2 do
       remaining = max(0, floor((full - debt) / period))
       if remaining < limit then next_after = ceil((debt + (remaining + 1) * period - full) / tokens) + lag end
       if not allowed then retry = ceil((debt + price - full) / tokens) + lag end
-      now = turn
 
     elseif algorithm == 'fixed' then
       local width, count, state = x, 0, call('GET', key)
@@ -211,13 +211,13 @@ for pass = several and 1 or 2, 2 do
     end
 
     if cost > limit then retry = -1 end
-    if not several then return {allowed and 1 or 0, remaining, retry, reset, next_after, now, delay} end
+    if not several then return {allowed and 1 or 0, remaining, retry, reset, next_after, now, delay, turn} end
     if pass == 1 then
       all = all and allowed
     else
       local n = #reply
       reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = allowed and 1 or 0, remaining, retry, reset
-      reply[n + 5], reply[n + 6], reply[n + 7] = next_after, now, delay
+      reply[n + 5], reply[n + 6], reply[n + 7], reply[n + 8] = next_after, now, delay, turn
     end
   end
 end

@@ -7,15 +7,17 @@
 -- over. Behind what was taken last there is nobody, so that leaves no trace.
 --
 -- KEYS[i]  the state of limit i, as rate_limit.lua writes it; one that is gone stays gone, and no TTL changes
--- ARGV     for each limit five: its algorithm, x, y, when, how much; x and y as for rate_limit.lua, when as it gave it
+-- ARGV     for each limit six: its algorithm, x, y, when, turn, how much; x and y as for rate_limit.lua, when and turn as it
+--          gave them
 -- Reply    how many of the limits got something back
-local floor, max, match, format = math.floor, math.max, string.match, string.format
+local floor, max, min, match, format = math.floor, math.max, math.min, string.match, string.format
 local given = 0
 
 for i = 1, #KEYS do
-  local key, a = KEYS[i], 5 * i - 4
+  local key, a = KEYS[i], 6 * i - 5
   local algorithm = ARGV[a]
-  local x, y, at, amount = ARGV[a + 1] * 1.0, ARGV[a + 2] * 1.0, ARGV[a + 3] * 1.0, ARGV[a + 4] * 1.0
+  local x, y, at, turn = ARGV[a + 1] * 1.0, ARGV[a + 2] * 1.0, ARGV[a + 3] * 1.0, ARGV[a + 3] + ARGV[a + 4] * 1.0
+  local amount = ARGV[a + 5] * 1.0
   local text
   if algorithm == 'log' then
     local tail = redis.call('LINDEX', key, -1)
@@ -52,15 +54,16 @@ for i = 1, #KEYS do
       local owed, from, unit, back = match(state, '^(%d+) (%d+) (%d+) ?(%d*)$')
       -- Of another rate it is not known when the turn was.
       if owed and unit * 1.0 == y then
-        local debt, since, price, before = owed * 1.0, from * 1.0, amount * y, back == '' and 0 or back * 1.0
-        -- All of this is as it was at SINCE: what comes back from then on does so with the refund or without.
-        local gets = price - max(0, (since - at) * x + before)
+        local debt, since, price, told = owed * 1.0, from * 1.0, amount * y, back == '' and 0 or back * 1.0
+        -- All of this is as it was at SINCE: what comes back from then on does so with the refund or without. Until then
+        -- no more of it has come back than since it was taken, whatever was given to others.
+        local gets = price - min(max(0, (since - turn) * x + told), max(0, (since - at) * x))
         -- A bucket that owes less was reset since, and what was taken before does not count any more.
         if gets > 0 and gets <= debt then
           -- Where one is worth less than a microsecond, others may have come after it that cannot be told from nobody.
-          local is_last = x <= y and since + floor((debt + before - price) / x) == at
-          if not is_last then before = before + gets end
-          text = format(before > 0 and '%.0f %s %s %.0f' or '%.0f %s %s', debt - gets, from, unit, before)
+          local is_last = x <= y and since + floor((debt + told - price) / x) == turn
+          if not is_last then told = told + gets end
+          text = format(told > 0 and '%.0f %s %s %.0f' or '%.0f %s %s', debt - gets, from, unit, told)
         end
       end
     end
