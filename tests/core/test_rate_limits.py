@@ -611,8 +611,11 @@ def test_a_refund_gives_no_more_than_if_nobody_had_taken(name: str, version: str
                 hits.pop(which, None)
                 without = make()
                 without.taken = list(hits.values())
-                room, remaining = max(0, without.room(max(newest, redis.now))), redis.run(limit.peek("id")).remaining
-                assert remaining <= room if is_bucket else remaining == room
+                moment, peeked = max(newest, redis.now), redis.run(limit.peek("id"))
+                room, reset = max(0, without.room(moment)), without.until(moment, limit.most)
+                assert peeked.remaining <= room if is_bucket else peeked.remaining == room
+                waits = round(peeked.reset_after * SECOND)
+                assert waits >= reset if is_bucket else waits == reset
     assert given > 50
 
 
@@ -629,6 +632,25 @@ def test_a_refund_comes_too_late(version: str, limit: Limit) -> None:
     redis.run(limit.hit("id", 5))
     assert redis.run(limit.refund(taken)) is False
     assert redis.run(limit.peek("id")).remaining == 0
+
+
+@pytest.mark.parametrize(
+    ("refunded", "reset", "tail"), [(2, 8, "2 1"), (1, 9, "2 2"), (0, 9, "2 2")], ids=["newest", "middle", "oldest"]
+)
+@lua
+def test_a_refunded_hit_is_not_the_newest_of_a_log(version: str, refunded: int, reset: float, tail: str) -> None:
+    """All can be taken again when the last of those that count leaves, also where the refunded one would have later."""
+    redis, log = at_the_start(version), SlidingLog("x", limit=5, per=10)
+    begin, taken = redis.now, list[Decision]()
+    for second in range(3):
+        redis.now = begin + second * SECOND
+        taken.append(redis.run(log.hit("id")))
+    redis.now += SECOND
+    assert redis.run(log.refund(taken[refunded])) is True
+    used, last = tail.split()
+    assert redis.lists[log.key("id")][-1] == f"{used} {begin + int(last) * SECOND}"
+    assert redis.run(log.peek("id")).reset_after == reset
+    assert redis.run(log.hit("id")).reset_after == 10
 
 
 @lua

@@ -21,14 +21,15 @@ for i = 1, #KEYS do
   local text
   if algorithm == 'log' then
     local tail = redis.call('LINDEX', key, -1)
-    local used, last = match(tail or '', '^(%d+) (%d+)$')
+    local used = match(tail or '', '^(%d+) %d+$')
     local entry = amount == 1 and format('%.0f', at) or format('%.0f:%.0f', at, amount)
     -- Two of the same moment and cost are as good as each other.
     if used and redis.call('LREM', key, -1, entry) == 1 then
       if redis.call('LLEN', key) == 1 then
         redis.call('DEL', key)
       else
-        redis.call('LSET', key, -1, format('%.0f %s', tonumber(used) - amount, last))
+        local last = match(redis.call('LINDEX', key, -2), '^%d+')
+        redis.call('LSET', key, -1, format('%.0f %s', used - amount, last))
       end
       given = given + 1
     end
