@@ -72,6 +72,22 @@ def test_a_clock_that_begins_when_the_test_says() -> None:
         redis.run(Uniques("page").add("ann"))
 
 
+def test_what_is_chosen_by_chance_is_the_same_each_time() -> None:
+    """So that a run can be repeated; for others in this process chance stays what it is."""
+
+    def chosen() -> list[Any]:
+        with Memory().sync() as redis:
+            redis.run(sets("HSET", "h", *map(str, range(200))))
+            return [redis.run(reads("HRANDFIELD", "h", 2)) for _ in range(20)]
+
+    first = chosen()
+    assert first == chosen()
+    assert len({str(some) for some in first}) > 10
+    other: Any = fakeredis.FakeRedis()
+    other.hset("h", mapping={str(number): number for number in range(200)})
+    assert len({str(other.hrandfield("h", 2)) for _ in range(20)}) > 10
+
+
 def test_keys_expire_when_the_test_says_so() -> None:
     """Moving the clock expires keys, moves TIME, and costs no time."""
     server = Memory()

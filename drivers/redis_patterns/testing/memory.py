@@ -16,6 +16,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import random
 import threading
 import time
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ import redis
 from redis_patterns._redis_py import error_reply
 from redis_patterns._transport import Sent
 from redis_patterns._wire import packed
-from redis_patterns.testing._fakeredis import Socket, time_is
+from redis_patterns.testing._fakeredis import Socket, of_ours
 from redis_patterns_core.errors import CommandFailed, ConfigurationError, DriverClosed
 from redis_patterns_core.periods import moment
 from redis_patterns_core.plan import Command, Plan
@@ -149,6 +150,7 @@ class Server:
         self._fake = fakeredis.FakeServer(version=(7, 0))
         self._socket = Socket(self._fake, 0, client_class=redis.Redis)
         self._known: set[str] = set()
+        self._chance = random.Random(0)
         self._changed: list[anyio.Event] = []
 
     def time(self) -> float:
@@ -166,7 +168,7 @@ class Server:
             One reply for each that was executed, errors included, and whether it stopped at the last of them.
         """
         answers: list[Reply] = []
-        with self._lock, time_is(self.time):
+        with self._lock, of_ours(self.time, self._chance):
             blocked = self._socket.would_block = False
             for command in commands:
                 self._socket.sendall(packed(command, self._known))
@@ -235,7 +237,7 @@ class Server:
     def expiries(self) -> list[float]:
         """Give the times at which keys will expire, in seconds of `clock`, in order."""
         database: Any = self._fake.dbs[0]
-        with time_is(self.time):
+        with of_ours(self.time, self._chance):
             times: list[float | None] = [database[key].expireat for key in list(database)]
         start = self.clock.time() - self.clock()
         return sorted(at - self.skew - start for at in times if at is not None and at >= self.time())
