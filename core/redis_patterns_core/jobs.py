@@ -558,7 +558,7 @@ class Jobs(Generic[T]):
             ConfigurationError: another state.
         """
         if state not in {"ready", "delayed", "dead"}:
-            raise ConfigurationError(f"state must be ready, delayed or dead, not {state!r}")
+            raise ConfigurationError(f"state must be ready, delayed or dead, not {validate.shown(state)}")
         keys = self._keys(state, "data", "job", "unique", "errors", "meta")
         plan = Plan("jobs.purge", (_PURGE(keys, _MOST_AT_ONCE),), replies.first_integer, Effect.ONCE)
         total = 0
@@ -649,7 +649,7 @@ class Jobs(Generic[T]):
 
 def _id(id: str) -> str:
     if len(validate.text("id", id)) > _LONGEST_ID:
-        raise ConfigurationError(f"id must be a text of 1 to {_LONGEST_ID} characters, not {id!r}")
+        raise ConfigurationError(f"id must be a text of 1 to {_LONGEST_ID} characters, not {validate.shown(id)}")
     return id
 
 

@@ -113,11 +113,13 @@ class Sessions:
         least = {"idle": 1000, "absolute": 1000, "note_every": 0, "renew_every": 1000, "grace": 0}
         ms = {name: validate.milliseconds(name, getattr(self, name), least=few) for name, few in least.items()}
         if ms["note_every"] >= ms["idle"]:
-            raise ConfigurationError(f"note_every must be less than idle, {self.idle!r}, not {self.note_every!r}")
+            raise ConfigurationError(
+                f"note_every must be less than idle, {validate.shown(self.idle)}, not {validate.shown(self.note_every)}"
+            )
         if self.max_per_user is not None:
             validate.integer("max_per_user", self.max_per_user, least=1)
         if self.when_full not in {"refuse", "evict"}:
-            raise ConfigurationError(f"when_full must be refuse or evict, not {self.when_full!r}")
+            raise ConfigurationError(f"when_full must be refuse or evict, not {validate.shown(self.when_full)}")
         object.__setattr__(self, "_ms", ms)
 
     @property
@@ -430,7 +432,9 @@ class Sessions:
             ConfigurationError: an empty user, or what is no handle.
         """
         if not isinstance(handle, str) or not _HANDLE.fullmatch(handle):
-            raise ConfigurationError(f"handle must be 16 characters that a session has given, not {handle!r}")
+            raise ConfigurationError(
+                f"handle must be 16 characters that a session has given, not {validate.shown(handle)}"
+            )
         return self._end(place_of(_named(user)) + handle)
 
     @flow
