@@ -106,7 +106,7 @@ if TYPE_CHECKING:
     from redis_patterns_core.web_sessions import WebSession
     from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
     from redis_patterns_core.work import AnyWork, BatchWork, Middleware, OnWork, Work, WorkEvent
-    from redis_patterns_core.write_behind import Write, WriteBehind
+    from redis_patterns_core.write_behind import DeadWrite, Write, WriteBehind
 
 __all__ = [
     "DAY",
@@ -144,6 +144,7 @@ __all__ = [
     "Cookie",
     "Counter",
     "Counts",
+    "DeadWrite",
     "DeadlineExceeded",
     "Decision",
     "DecodeError",
@@ -374,7 +375,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "web_sessions": ("WebSession",),
     "windows": ("FixedWindow", "SlidingCounter", "SlidingLog"),
     "work": ("AnyWork", "BatchWork", "Middleware", "OnWork", "Work", "WorkEvent"),
-    "write_behind": ("Write", "WriteBehind"),
+    "write_behind": ("DeadWrite", "Write", "WriteBehind"),
 }
 """In which module each name is that is loaded when it is asked for."""
 

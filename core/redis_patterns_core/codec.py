@@ -21,6 +21,7 @@ __all__ = ["Bytes", "Codec", "Compressed", "Json", "SignedPickle", "Text", "code
 T = TypeVar("T")
 
 _LONGEST_NAME = 99
+_LONGEST_ERROR = 2000
 _SHORTEST_KEY = 32
 
 
@@ -61,6 +62,11 @@ def codec_name(codec: Codec[Any]) -> str:
 def escaped(text: str) -> str:
     """Give a text that UTF-8 can write: with escapes for lone surrogates, such as an error about a file may have."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def error_text(error: BaseException | str) -> str:
+    """Give what is kept of an error: an exception's type and message, up to 2000 characters."""
+    return escaped(error if isinstance(error, str) else f"{type(error).__name__}: {error}")[:_LONGEST_ERROR]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from redis_patterns_core import replies, validate
-from redis_patterns_core.codec import Codec, Json, escaped
+from redis_patterns_core.codec import Codec, Json, error_text
 from redis_patterns_core.errors import ConfigurationError, DecodeError, QueueFull
 from redis_patterns_core.flow import Call, Defer, Now, Steps, flow
 from redis_patterns_core.keys import key
@@ -40,7 +40,6 @@ _REQUEUE = Script.load("queue_requeue")
 
 MOST_AT_ONCE = 5000
 """How many items one request takes or puts at most: Lua unpacks no more than 7999."""
-_LONGEST_ERROR = 2000
 _SLICE = 1.0
 """Seconds for which a consumer waits before it asks whether to go on."""
 
@@ -66,7 +65,7 @@ class FailedItem(Generic[T]):
         payload: its bytes.
     """
 
-    item: T | None
+    item: T | None = field(repr=False)
     error: str
     at: float
     payload: bytes = field(repr=False)
@@ -232,7 +231,13 @@ class Queue(ABC, Generic[T]):
         """Count the items. One round trip."""
 
     def clear(self) -> Plan[None]:
-        """Throw all items away; failed ones stay. One round trip, idempotent."""
+        """Throw all items away; failed ones stay. One round trip.
+
+        Sent at most once, or it could throw away what was put in between.
+
+        Raises:
+            OutcomeUnknown: no answer came: they may be there still.
+        """
         return self._unlink("clear", self.key)
 
     # Failed items
@@ -254,8 +259,7 @@ class Queue(ABC, Generic[T]):
         Raises:
             EncodeError: the codec cannot write the item.
         """
-        said = escaped(error if isinstance(error, str) else f"{type(error).__name__}: {error}")
-        return self._fail([said[:_LONGEST_ERROR], self.codec.encode(item)])
+        return self._fail([error_text(error), self.codec.encode(item)])
 
     def _fail(self, words: Sequence[str | bytes]) -> Plan[int]:
         command = _FAIL((self._failed_key,), self.keep_failed, *words)
@@ -275,7 +279,7 @@ class Queue(ABC, Generic[T]):
         return Plan(f"{self.word}.failed", (command,), self._failed_items, Effect.READS)
 
     def clear_failed(self) -> Plan[None]:
-        """Throw the failed items away. One round trip, idempotent."""
+        """Throw the failed items away; else as `clear`."""
         return self._unlink("clear_failed", self._failed_key)
 
     def _failed_items(self, answers: Sequence[Reply]) -> list[FailedItem[T]]:
@@ -310,7 +314,7 @@ class Queue(ABC, Generic[T]):
         return encoded
 
     def _unlink(self, verb: str, *keys: str) -> Plan[None]:
-        return Plan(f"{self.word}.{verb}", (Command(("UNLINK", *keys)),), _nothing, Effect.IDEMPOTENT)
+        return Plan(f"{self.word}.{verb}", (Command(("UNLINK", *keys)),), _nothing, Effect.ONCE)
 
     def _blocking(self, command: str, keys: Sequence[str], seconds: float) -> Plan[tuple[str, bytes] | None]:
         """Wait for what the first of these keys gives; the key, and the item."""

@@ -3,9 +3,11 @@
 Promises: a write is noted and can be read in one step; it stays noted until it was saved, whoever dies where, so that
 the last write of each key is saved at last. Writes of one key are saved in their order; of several within the delay
 only the last is saved, removals included. A key that is written all the time is saved at least once in `most_delay`.
-What cannot be saved is tried again, later each time, and goes to the dead letters in the end. `save` may be called
-twice with the same write, when the process dies before it has said that it was saved; and a process that is stopped for
-longer than its lease may save an old write after another one: a `save` that compares sequence numbers is right always.
+What cannot be saved is tried again, later each time and in smaller batches, in the end alone, so that it takes no other
+with it; then it goes to the dead letters, until it is redriven or a later write of its key was saved. `save` may be
+called twice with the same write, when the process dies before it has said that it was saved; and a process that is
+stopped for longer than its lease may save an old write after another one: a `save` that compares sequence numbers is
+right always.
 
 What is noted is the only copy: Redis must not evict it, so the policy must be ``noeviction`` or one of ``volatile-*``,
 and should write it to disk (append-only file).
@@ -13,12 +15,14 @@ and should write it to disk (append-only file).
 Keys, all in one slot for each partition P: ``behind:{NAME:P}:dirty``, a hash of what is to be saved;
 ``behind:{NAME:P}:due``, a sorted set; ``behind:{NAME:P}:saving``, ``behind:{NAME:P}:failed`` and
 ``behind:{NAME:P}:dead``, hashes; ``behind:{NAME:P}:last``, a string; without a TTL, as they must not be lost. And
-``behind:{NAME:P}:value:KEY``, a string with a TTL, for those who read.
+``behind:{NAME:P}:value:KEY``, for those who read, and ``behind:{NAME:P}:load:KEY``, while somebody loads: strings with
+a TTL.
 """
 
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Generic, TypeVar
@@ -27,16 +31,16 @@ from redis_patterns_core import keys as names_of
 from redis_patterns_core import replies, validate
 from redis_patterns_core.cache_entries import MISS, Miss
 from redis_patterns_core.cache_loads import Loader, loaded_by
-from redis_patterns_core.codec import Codec, Json
-from redis_patterns_core.errors import DecodeError, PatternsError, WritesPending
-from redis_patterns_core.flow import Alongside, Defer, Now, Sleep, Steps, flow
+from redis_patterns_core.codec import Codec, Json, error_text
+from redis_patterns_core.errors import ConfigurationError, DecodeError, DriverClosed, PatternsError, WritesPending
+from redis_patterns_core.flow import Alongside, Defer, Now, Sleep, Spawn, Steps, flow
 from redis_patterns_core.lease_records import new_token
 from redis_patterns_core.plan import Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.value import value
 
-__all__ = ["Write", "WriteBehind"]
+__all__ = ["DeadWrite", "Write", "WriteBehind"]
 
 T = TypeVar("T")
 
@@ -44,12 +48,20 @@ _PUT = Script.load("behind_put")
 _CLAIM = Script.load("behind_claim")
 _SETTLE = Script.load("behind_settle")
 _RENEW = Script.load("behind_renew")
+_LOOK = Script.load("behind_look")
 _FILL = Script.load("behind_fill")
+_REDRIVE = Script.load("behind_redrive")
 
 _FULL_PAUSE = 0.05
 """Seconds, at first, between looks for room."""
 _MOST_IDLE = 1.0
 """Seconds after which one who saves looks for keys that are due."""
+_WRITE = re.compile(rb"(\d+):\d+:([sd])(.*)", re.DOTALL)
+"""What waits: its sequence number, when the first of its key came, the operation, the payload."""
+_DEAD = re.compile(rb"(\d+):(\d+):(?:e(\d+):)?(.*)", re.DOTALL)
+"""A dead letter: its sequence number, when it failed, the length of the error; the error, operation and payload."""
+_MOST_AT_ONCE = 1000
+"""Dead letters that are redriven at once."""
 
 
 @value
@@ -63,14 +75,34 @@ class Write(Generic[T]):
     """
 
     key: str
-    value: T | Miss
+    value: T | Miss = field(repr=False)
     sequence: int
+
+
+@value
+class DeadWrite(Generic[T]):
+    """A write that could not be saved.
+
+    Parameters:
+        key: whose.
+        write: what was to be saved; ``None`` where it cannot be read.
+        error: what was wrong the last time.
+        at: when, in seconds since the epoch, by the server's clock.
+        payload: its bytes.
+    """
+
+    key: str
+    write: Write[T] | None
+    error: str
+    at: float
+    payload: bytes = field(repr=False)
 
 
 @value
 class _Claimed(Generic[T]):
     writes: list[Write[T]]
-    unreadable: list[tuple[str, int]]
+    unreadable: list[tuple[str, bytes]] = field(repr=False)
+    error: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +117,11 @@ class WriteBehind(Generic[T]):
         delay: how long a write waits for others of its key before it is saved.
         most_delay: how long it waits at most, however often the key is written.
         most: how many keys of a partition may wait to be saved.
-        batch: how many writes `save` is given at most.
+        batch: how many writes `save` is given at most; of those that have failed half as many each time.
         lease: how long one that saves, and does not prolong it, keeps a key from others.
         retry_after: how long a write that could not be saved waits for the next try, twice as long each time.
         most_retry: how long at most.
-        tries: after how many failures it goes to the dead letters.
+        tries: after how many failures it goes to the dead letters; before the last one it is tried alone.
         partitions: into how many parts the keys are divided, which may be on different nodes of a cluster. Must not
             change while something waits to be saved.
         namespace: a prefix of the keys.
@@ -148,7 +180,7 @@ class WriteBehind(Generic[T]):
         part, name = self._place(key)
         payload = b"" if isinstance(value, Miss) else self.codec.encode(value)
         ms = self._ms
-        keys = [*[self._key(part, kind) for kind in ("dirty", "due", "saving", "last")], name]
+        keys = [*[self._key(part, kind) for kind in ("dirty", "due", "saving", "last")], name, self._loads(part, key)]
         operation = "d" if isinstance(value, Miss) else "s"
         command = _PUT(keys, key, operation, payload, ms["delay"], ms["most_delay"], ms["ttl"], self.most)
         plan = Plan("behind.put", (command,), replies.first_integer, Effect.ONCE)
@@ -186,7 +218,8 @@ class WriteBehind(Generic[T]):
             loader: gives the value from where it is saved, or `MISS`; called only where nothing waits to be saved.
 
         Returns:
-            A flow of one round trip where the value is there; three where it is loaded.
+            A flow of one round trip where the value is there; two where it is loaded. What was loaded is stored unless
+            the key was written meanwhile, or loading took longer than `ttl`.
 
         Raises:
             ConfigurationError: an empty key.
@@ -194,14 +227,15 @@ class WriteBehind(Generic[T]):
             Exception: whatever the loader raised.
         """
         part, name = self._place(key)
-        commands = (Command(("HGET", self._key(part, "dirty"), key)), Command(("GET", name)))
-        waiting, written = yield from Plan("behind.get", commands, list, Effect.READS)
+        loads = self._loads(part, key)
+        look = _LOOK((self._key(part, "dirty"), name, loads), key, new_token(), self._ms["ttl"])
+        waiting, written, token = yield from Plan("behind.look", (look,), _looked, Effect.IDEMPOTENT)
         if waiting is not None or written is not None:
             return self._read((waiting, written))
         loaded: T | Miss = yield from loaded_by(loader)
         if not isinstance(loaded, Miss):
-            fill = _FILL((self._key(part, "dirty"), name), key, self.codec.encode(loaded), self._ms["ttl"])
-            stored = yield from Plan("behind.fill", (fill,), replies.first_integer, Effect.IDEMPOTENT)
+            fill = _FILL((name, loads), token, self.codec.encode(loaded), self._ms["ttl"])
+            stored = yield from Plan("behind.fill", (fill,), replies.first_is_one, Effect.IDEMPOTENT)
             if not stored:
                 # Somebody has written or loaded it meanwhile.
                 newer: T | Miss = yield from self.get(key)
@@ -213,31 +247,54 @@ class WriteBehind(Generic[T]):
         commands = [Command(("HLEN", self._key(part, "dirty"))) for part in range(self.partitions)]
         return Plan("behind.pending", tuple(commands), replies.sum_of, Effect.READS)
 
-    def dead_letters(self) -> Plan[list[Write[T]]]:
-        """Give the writes that could not be saved. One round trip; nothing is removed.
-
-        Raises:
-            DecodeError: when the plan is run: the codec cannot read one of them.
-        """
+    def dead_letters(self) -> Plan[list[DeadWrite[T]]]:
+        """Give the writes that could not be saved, what the codec cannot read among them. One round trip; all stay."""
         commands = [Command(("HGETALL", self._key(part, "dead"))) for part in range(self.partitions)]
 
-        def parse(answers: Sequence[Reply]) -> list[Write[T]]:
+        def parse(answers: Sequence[Reply]) -> list[DeadWrite[T]]:
             found = [pair for answer in answers for pair in replies.pairs(answer)]
-            return [self._write(replies.text(key), record) for key, record in found]
+            return [self._dead(replies.text(key), record) for key, record in found]
 
         return Plan("behind.dead_letters", tuple(commands), parse, Effect.READS)
 
-    def forget_dead(self, key: str) -> Plan[bool]:
-        """Remove a dead letter, and tell whether there was one; to save it after all, `put` its value first.
+    def redrive(self, *keys: str, count: int = 100) -> Plan[int]:
+        """Let dead letters be saved after all: they are due at once, as if they had never failed.
 
-        One round trip; idempotent.
+        Parameters:
+            keys: whose; any where none is given.
+            count: how many of those at most in each partition, 1 to 1000.
+
+        Returns:
+            A plan of one round trip that gives how many are due now. One whose key was written again since is dropped,
+            as only the last write counts; `most` does not hold for them.
+
+        Raises:
+            ConfigurationError: an empty key, too many of them, or a count that is not allowed.
+        """
+        most = validate.integer("count", count, least=1, most=_MOST_AT_ONCE)
+        if len(keys) > _MOST_AT_ONCE:
+            raise ConfigurationError(f"keys must be at most {_MOST_AT_ONCE}, not {len(keys)}")
+        wanted: dict[int, list[str]] = {} if keys else {part: [] for part in range(self.partitions)}
+        for key in keys:
+            wanted.setdefault(self._place(key)[0], []).append(key)
+        commands = [
+            _REDRIVE([self._key(part, kind) for kind in ("dirty", "due", "dead")], most, *those)
+            for part, those in wanted.items()
+        ]
+        effect = Effect.IDEMPOTENT if keys else Effect.ONCE
+        return Plan("behind.redrive", tuple(commands), replies.sum_of, effect)
+
+    def forget_dead(self, key: str) -> Plan[bool]:
+        """Remove a dead letter, and tell whether there was one.
+
+        One round trip; sent at most once.
 
         Raises:
             ConfigurationError: an empty key.
         """
         part, _ = self._place(key)
         command = Command(("HDEL", self._key(part, "dead"), key))
-        return Plan("behind.forget_dead", (command,), replies.first_is_one, Effect.IDEMPOTENT)
+        return Plan("behind.forget_dead", (command,), replies.first_is_one, Effect.ONCE)
 
     # Saving
 
@@ -254,7 +311,7 @@ class WriteBehind(Generic[T]):
             A flow that tells how many writes were saved. Two round trips for each batch.
 
         Raises:
-            Exception: whatever `save` raised; the writes are due again later.
+            Exception: whatever `save` raised; the writes are due again later, in smaller batches.
         """
         count = 0
         for part in range(self.partitions):
@@ -262,7 +319,7 @@ class WriteBehind(Generic[T]):
                 token = new_token()
                 claimed = yield from self._claim(part, token, all_now=all_now)
                 if claimed.unreadable:
-                    yield from self._settle(part, token, claimed.unreadable, saved=False)
+                    yield from self._settle(part, token, claimed.unreadable, error=claimed.error)
                 if not claimed.writes:
                     break
                 count += yield from self._save(part, token, claimed.writes, save)
@@ -274,29 +331,46 @@ class WriteBehind(Generic[T]):
     ) -> Steps[None]:
         """Save what is due, again and again; any number of processes may do so.
 
-        A failure of `save` does not end it: it goes on with what is due next.
+        A failure, of `save` or of Redis, does not end it: the driver's handler of background errors, which by default
+        logs it, is told, and after `retry_after` it goes on with what is due then.
 
         Parameters:
             save: as for `flush`.
             until: asked between rounds whether to end; everything that waits is saved then.
+
+        Raises:
+            DriverClosed: the driver was closed.
         """
         while not until():
             try:
                 yield from self.flush(save)
-            except Exception:  # noqa: BLE001  they are due again later, and end as dead letters
+            except DriverClosed:
+                raise
+            except Exception as error:  # noqa: BLE001  they are due again later, and end as dead letters
+                yield from Spawn(self._saving(error))
                 yield from Sleep(self._ms["retry_after"] / 1000)
                 continue
             yield from Sleep(min(_MOST_IDLE, max(0.01, self._ms["delay"] / 2000)))
         yield from self.flush(save, all_now=True)
 
     @flow
+    def _saving(self, error: Exception) -> Steps[None]:
+        yield from ()
+        raise error
+
+    @flow
     def _save(
         self, part: int, token: str, writes: list[Write[T]], save: Callable[[Sequence[Write[T]]], Any]
     ) -> Steps[int]:
         settled = [(write.key, write.sequence) for write in writes]
-        yield from Defer(self._settle(part, token, settled, saved=False), on_error_only=True)
-        yield from Alongside(loaded_by(save, writes), self._keep(part, token, [key for key, _ in settled]))
-        yield from self._settle(part, token, settled, saved=True)
+        yield from Defer(self._settle(part, token, settled, error="cancelled"), on_error_only=True)
+        try:
+            yield from Alongside(loaded_by(save, writes), self._keep(part, token, [key for key, _ in settled]))
+        except Exception as error:
+            # Comes before the other one, which finds nothing left to be done, and hides no error of the saving.
+            yield from Defer(self._settle(part, token, settled, error=error))
+            raise
+        yield from self._settle(part, token, settled)
         return len(writes)
 
     @flow
@@ -312,28 +386,39 @@ class WriteBehind(Generic[T]):
                 continue
 
     def _claim(self, part: int, token: str, *, all_now: bool) -> Plan[_Claimed[T]]:
-        names = [self._key(part, kind) for kind in ("dirty", "due", "saving")]
-        command = _CLAIM(names, token, self._ms["lease"], self.batch, int(all_now))
+        names = [self._key(part, kind) for kind in ("dirty", "due", "saving", "failed")]
+        command = _CLAIM(names, token, self._ms["lease"], self.batch, int(all_now), self.tries)
 
         def parse(answers: Sequence[Reply]) -> _Claimed[T]:
             writes: list[Write[T]] = []
-            unreadable: list[tuple[str, int]] = []
+            unreadable: list[tuple[str, bytes]] = []
+            said = ""
             for name, record in replies.pairs(answers[0]):
                 key = replies.text(name)
                 try:
                     writes.append(self._write(key, record))
-                except DecodeError:
+                except DecodeError as error:
+                    said = str(error)
                     unreadable.append((key, _sequence(record)))
-            return _Claimed(writes, unreadable)
+            return _Claimed(writes, unreadable, said)
 
         return Plan("behind.claim", (command,), parse, Effect.IDEMPOTENT)
 
-    def _settle(self, part: int, token: str, settled: Sequence[tuple[str, int]], *, saved: bool) -> Plan[list[int]]:
+    def _settle(
+        self,
+        part: int,
+        token: str,
+        settled: Sequence[tuple[str, int | bytes]],
+        *,
+        error: BaseException | str | None = None,
+    ) -> Plan[list[int]]:
+        """Say that writes were saved, or that they were not, and why."""
         names = [self._key(part, kind) for kind in ("dirty", "due", "saving", "failed", "dead")]
         words = [word for pair in settled for word in pair]
-        ms = self._ms
+        ms, saved = self._ms, error is None
+        said = "" if error is None else error_text(error)
         command = _SETTLE(
-            names, token, ms["delay"], ms["retry_after"], ms["most_retry"], self.tries, int(saved), *words
+            names, token, ms["delay"], ms["retry_after"], ms["most_retry"], self.tries, int(saved), said, *words
         )
         return Plan("behind.settle", (command,), lambda answers: replies.integers(answers[0], 2), Effect.IDEMPOTENT)
 
@@ -343,6 +428,9 @@ class WriteBehind(Generic[T]):
         validate.text("key", key)
         part = binascii.crc32(key.encode()) % self.partitions
         return part, self._key(part, f"value:{key}")
+
+    def _loads(self, part: int, key: str) -> str:
+        return self._key(part, f"load:{key}")
 
     def _key(self, part: int, kind: str) -> str:
         return names_of.key("behind", self.name, str(part), part=kind, namespace=self.namespace)
@@ -354,18 +442,30 @@ class WriteBehind(Generic[T]):
         return self.codec.decode(written) if isinstance(written, bytes) else MISS
 
     def _write(self, key: str, record: Reply) -> Write[T]:
-        sequence, operation, payload = _parts(record)
-        return Write(key, MISS if operation == b"d" else self.codec.decode(payload), sequence)
+        found = _WRITE.fullmatch(record) if isinstance(record, bytes) else None
+        if found is None:
+            raise DecodeError("expected a write that waits to be saved, got something else")
+        sequence, operation, payload = found.groups()
+        return Write(key, MISS if operation == b"d" else self.codec.decode(payload), int(sequence))
+
+    def _dead(self, key: str, record: Reply) -> DeadWrite[T]:
+        found = _DEAD.fullmatch(record) if isinstance(record, bytes) else None
+        if found is None:
+            raise DecodeError("expected a dead letter, got something else")
+        sequence, at, length, rest = found.groups()
+        error, saved = rest[: int(length or 0)], rest[int(length or 0) :]
+        try:
+            write = self._write(key, b"%b:%b:%b" % (sequence, at, saved))
+        except DecodeError:
+            write = None
+        return DeadWrite(key, write, error.decode(errors="replace"), int(at) / 1000, saved[1:])
 
 
-def _parts(record: Reply) -> tuple[int, bytes, bytes]:
-    if isinstance(record, bytes):
-        sequence, _, rest = record.partition(b":")
-        _, _, rest = rest.partition(b":")
-        if sequence.isdigit() and rest[:1] in {b"s", b"d"}:
-            return int(sequence), rest[:1], rest[1:]
-    raise DecodeError("expected a write that waits to be saved, got something else")
+def _looked(answers: Sequence[Reply]) -> tuple[Reply, Reply, str]:
+    waiting, written, token = replies.array(answers[0], 3)
+    return waiting, written, replies.text(token)
 
 
-def _sequence(record: Reply) -> int:
-    return _parts(record)[0]
+def _sequence(record: Reply) -> bytes:
+    # Nothing where it is no write at all: it is to become a dead letter all the same.
+    return record[: len(record) - len(record.lstrip(b"0123456789"))] if isinstance(record, bytes) else b""

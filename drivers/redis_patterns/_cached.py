@@ -52,6 +52,10 @@ class _Cached(Generic[P, T]):
     def _options(self, args: Any, kwargs: Any) -> dict[str, Any]:
         return {"ttl": self._ttl, "tags": [tag.fill(args, kwargs) for tag in self._tags]}
 
+    def __reduce__(self) -> str:
+        # As functions are pickled: by the name under which they are found.
+        return cast("Any", self).__qualname__  # type: ignore[no-any-return]
+
     def __repr__(self) -> str:
         return f"<cached {self._function!r}>"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, TypeVar
 
 import anyio
@@ -22,6 +23,7 @@ class _Flight:
     done: bool = False
     value: Any = None
     error: Exception | None = None
+    traceback: TracebackType | None = None
 
 
 class Flights:
@@ -42,7 +44,7 @@ class Flights:
                 return await work()  # it wants within what it does
             await flight.landed.wait()
             if flight.error is not None:
-                raise flight.error
+                raise flight.error.with_traceback(flight.traceback)  # without the frames of who raised it before
             if flight.done:
                 value: T = flight.value
                 return value
@@ -51,7 +53,7 @@ class Flights:
             result = await work()
             flight.done, flight.value = True, result
         except Exception as error:
-            flight.error = error
+            flight.error, flight.traceback = error, error.__traceback__
             raise
         finally:
             del self._under_way[key]

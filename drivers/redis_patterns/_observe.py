@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from redis_patterns_core.flow import Flow
 from redis_patterns_core.plan import Plan
 from redis_patterns_core.retry import Incomplete
 from redis_patterns_core.tracing import Instrument, Outcome, Subject
+
+Report: TypeAlias = Callable[[Flow[Any] | Plan[Any], BaseException], None]
+"""Tells of what failed where nobody waits for it."""
+
+_logger = logging.getLogger("redis_patterns")
+
+
+def reporter(handler: Report | None) -> Report:
+    """Give what tells a handler of background errors, or the log where there is none; what a handler raises is logged.
+
+    So that it ends nothing: no clean-up, and no thread or task that serves others.
+    """
+    if handler is None:
+        return _log
+
+    def report(what: Flow[Any] | Plan[Any], error: BaseException) -> None:
+        try:
+            handler(what, error)
+        except Exception:
+            _log(what, error)
+            _logger.exception("the handler of background errors failed")
+
+    return report
+
+
+def _log(what: Flow[Any] | Plan[Any], error: BaseException) -> None:
+    _logger.error("%r failed in the background", what, exc_info=error)
 
 
 class Tally:
@@ -42,7 +70,7 @@ class Observed:
         step: Plan[Any] | Flow[Any],
         tally: Tally,
         clock: Callable[[], float],
-        report: Callable[[Flow[Any] | Plan[Any], BaseException], None],
+        report: Report,
     ) -> None:
         self._instrument = instrument
         self._step = step

@@ -14,6 +14,7 @@ import re
 import socket
 import struct
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -66,6 +67,7 @@ class Pool(Protocol):
 
     def get_connection(self) -> Connection: ...
     def release(self, connection: Connection) -> None: ...
+    def disconnect(self, inuse_connections: bool = True) -> None: ...
 
 
 class Link:
@@ -143,8 +145,9 @@ class SocketLink(Link):
         self._buffer = bytearray(_READ_SIZE)
         self._send, self._receive, self._feed, self._gets = sock.send, sock.recv_into, reader.feed, reader.gets
         self._timeout = connection.socket_timeout
-        # An SSL socket polls by itself whatever the kernel's timeout says.
-        self._in_kernel = _KERNEL_TIMEOUTS and type(sock) is socket.socket
+        # An SSL socket polls by itself whatever the kernel's timeout says, and so does one of gevent or eventlet, which
+        # put their class in the place of this one.
+        self._in_kernel = _KERNEL_TIMEOUTS and type(sock) is socket.socket and type(sock).__module__ == "socket"
         if self._in_kernel:
             sock.settimeout(None)
         self._limit(self._timeout)
@@ -219,11 +222,13 @@ class Leases:
     Parameters:
         pool: where they come from and go back to.
         clock: monotonic, in seconds.
+        own: whether nobody else uses the pool, so that what goes back is closed.
     """
 
-    def __init__(self, pool: Pool, clock: Callable[[], float]) -> None:
+    def __init__(self, pool: Pool, clock: Callable[[], float], *, own: bool = False) -> None:
         self._pool = pool
         self._clock = clock
+        self._own = own
         # Connections at rest, the latest used at the right. A deque's append and pop are atomic, so a connection is
         # one thread's as long as it is not in here, and no lock is needed.
         self._idle: deque[Link] = deque()
@@ -281,6 +286,10 @@ class Leases:
     def forget(self) -> None:
         """Forget all connections without a word to the server: after a fork they are the parent's."""
         self._idle = deque()
+        # Another thread of the parent's may have had them, and no thread is here to give them back.
+        for name in ("_lock", "_fork_lock"):
+            if hasattr(self._pool, name):
+                setattr(self._pool, name, threading.RLock())
 
     def _lease(self) -> Link:
         """Take a connection out of the pool, connected, and neither closed nor dirty."""
@@ -288,6 +297,11 @@ class Leases:
             connection = self._pool.get_connection()
         except (redis.RedisError, OSError) as error:
             raise not_connected(error) from error
+        except BaseException:
+            # Such as a signal's handler that raises: redis-py has put the connection back, open, and maybe in the
+            # middle of its handshake, whose replies the next one would take for its own.
+            self._pool.disconnect(inuse_connections=False)
+            raise
         try:
             # redis-py 8 leaves this check out under RESP3, where stray data may be a push; a reply that its last user
             # left behind would then be taken for the next one's. What waits there is nobody's: a new connection.
@@ -338,10 +352,12 @@ class Leases:
 
     def _give_back(self, link: Link) -> None:
         try:
-            if link.usable():
-                link.restore()
-            else:
+            if self._own or not link.usable():
                 link.connection.disconnect()
+            else:
+                link.restore()
+        except OSError:  # it was closed meanwhile, by who has the pool
+            link.connection.disconnect()
         finally:
             self._pool.release(link.connection)
 

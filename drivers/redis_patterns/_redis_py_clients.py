@@ -14,6 +14,8 @@ from redis.retry import Retry
 from redis_patterns._address import Target, unknown_option
 from redis_patterns_core.errors import ConfigurationError
 
+_MANY = 2**31
+
 
 class LazyCluster:
     """A cluster client that is made when it is first needed, because making it connects.
@@ -37,9 +39,11 @@ class LazyCluster:
         return self._client
 
     def close(self) -> None:
-        """Close the client, if there is one."""
+        """Close the connections at rest of the client, if there is one."""
         if self._client is not None:
-            self._client.close()
+            for node in cast("Any", self._client).get_nodes():
+                if node.redis_connection is not None:
+                    node.redis_connection.connection_pool.disconnect(inuse_connections=False)
 
 
 def cluster_client(target: Target) -> LazyCluster:
@@ -90,5 +94,6 @@ def _options(target: Target) -> dict[str, Any]:
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         "socket_timeout": 5.0,
         "socket_connect_timeout": 5.0,
+        "max_connections": _MANY,  # as many as threads run plans
         **target.options,
     }

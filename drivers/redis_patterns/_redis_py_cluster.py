@@ -31,10 +31,12 @@ class ClusterLeases:
     Parameters:
         client: gives the ``redis.RedisCluster``, which connects when it is made; called once.
         clock: monotonic, in seconds.
+        own: whether nobody else uses the client.
     """
 
-    def __init__(self, client: Callable[[], Any], clock: Callable[[], float]) -> None:
+    def __init__(self, client: Callable[[], Any], clock: Callable[[], float], *, own: bool = False) -> None:
         self._client = client
+        self._own = own
         self._clock = clock
         self._made: Any = None
         self._failed: set[Node] = set()
@@ -105,7 +107,7 @@ class ClusterLeases:
             with self._lock:
                 leases = self._nodes.get(node)
                 if leases is None:
-                    leases = self._nodes[node] = Leases(self._pool_of(node), self._clock)
+                    leases = self._nodes[node] = Leases(self._pool_of(node), self._clock, own=self._own)
         return leases
 
     def _pool_of(self, node: Node) -> Any:

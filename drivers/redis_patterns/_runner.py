@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,7 +13,7 @@ import anyio
 
 from redis_patterns._flights import Flights
 from redis_patterns._lines import Lines
-from redis_patterns._observe import Observed, Tally
+from redis_patterns._observe import Observed, Report, Tally, reporter
 from redis_patterns._transport import Sent, Task, Transport
 from redis_patterns_core import validate
 from redis_patterns_core.errors import DeadlineExceeded, DriverClosed, OutcomeUnknown, Unreachable
@@ -33,7 +32,6 @@ CLEAN_UP_FOR = 5.0
 """Seconds that a clean-up may take."""
 
 _BACKOFF = Backoff()
-_logger = logging.getLogger("redis_patterns")
 
 
 class AsyncRunner(ABC):
@@ -54,7 +52,7 @@ class AsyncRunner(ABC):
         transport: Transport,
         *,
         retry_for: Duration = 3,
-        on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
+        on_background_error: Report | None = None,
         instrument: Instrument | None = None,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -64,7 +62,7 @@ class AsyncRunner(ABC):
         self._transport = transport
         self._ask = transport.ask
         self._retry_for = validate.milliseconds("retry_for", retry_for, least=0) / 1000
-        self._report = on_background_error or _log
+        self._report = reporter(on_background_error)
         self._clock = clock
         self._background: set[Task] = set()
         self._lines = Lines(sleep)
@@ -275,7 +273,3 @@ class AsyncRunner(ABC):
 
         task = self._start(serve, flow.name)
         self._background.add(task)
-
-
-def _log(what: Flow[Any] | Plan[Any], error: BaseException) -> None:
-    _logger.error("%r failed in the background", what, exc_info=error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, TypeVar
 
 __all__ = ["ThreadFlights"]
@@ -21,6 +22,7 @@ class _Flight:
     done: bool = False
     value: Any = None
     error: Exception | None = None
+    traceback: TracebackType | None = None
 
 
 class ThreadFlights:
@@ -49,7 +51,7 @@ class ThreadFlights:
             if not flight.landed.wait(timeout):
                 raise TimeoutError
             if flight.error is not None:
-                raise flight.error
+                raise flight.error.with_traceback(flight.traceback)  # without the frames of who raised it before
             if flight.done:
                 value: T = flight.value
                 return value
@@ -57,7 +59,7 @@ class ThreadFlights:
             result = work()
             mine.done, mine.value = True, result
         except Exception as error:
-            mine.error = error
+            mine.error, mine.traceback = error, error.__traceback__
             raise
         finally:
             with self._lock:

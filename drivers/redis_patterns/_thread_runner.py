@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import math
 import os
 import random
@@ -15,7 +14,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from redis_patterns._observe import Observed, Tally
+from redis_patterns._observe import Observed, Report, Tally, reporter
 from redis_patterns._renewer import Renewer
 from redis_patterns._thread_flights import ThreadFlights
 from redis_patterns_core import validate
@@ -60,7 +59,7 @@ class ThreadRunner:
         transport: Transport,
         *,
         retry_for: Duration = 3,
-        on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
+        on_background_error: Report | None = None,
         instrument: Instrument | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -68,7 +67,7 @@ class ThreadRunner:
         self._instrument = instrument
         self._close_client: Callable[[], None] | None = None
         self._retry_for = validate.milliseconds("retry_for", retry_for, least=0) / 1000
-        self._report = on_background_error or _log
+        self._report = reporter(on_background_error)
         self._clock = clock
         self._sleep = sleep
         self._transport = transport
@@ -326,11 +325,6 @@ class ThreadRunner:
 
 
 _runners: weakref.WeakSet[ThreadRunner] = weakref.WeakSet()
-_logger = logging.getLogger("redis_patterns")
-
-
-def _log(what: Flow[Any] | Plan[Any], error: BaseException) -> None:
-    _logger.error("%r failed in the background", what, exc_info=error)
 
 
 def _forget_all() -> None:

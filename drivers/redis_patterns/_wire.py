@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 import hiredis
 
-from redis_patterns_core.plan import Command
+from redis_patterns_core.plan import Argument, Command
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Incomplete
 
@@ -30,7 +30,15 @@ PROTOCOL_ERRORS = (hiredis.ProtocolError, TypeError)
 """What a reader raises on garbage, a map with a list as a key included; it is of no use afterwards."""
 
 PushNotification = hiredis.PushNotification
-pack = hiredis.pack_command
+_BARE = frozenset({str, bytes}).issuperset
+
+
+def pack(args: tuple[Argument, ...]) -> bytes:
+    """Give the bytes of a command's words."""
+    # hiredis crashes where a signal's handler raises while it makes text of a number; Python does not.
+    if not _BARE(map(type, args)):
+        args = tuple([arg if isinstance(arg, (str, bytes)) else str(arg) for arg in args])
+    return hiredis.pack_command(args)
 
 
 def new_reader() -> hiredis.Reader:

@@ -17,6 +17,7 @@ makes.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import math
 import threading
@@ -162,15 +163,18 @@ class Driver(ThreadRunner):
         """
         target = Target.parse(url, options)
         client = cluster_client(target) if target.cluster else client_of(target)
-        transport = (
-            ClusterLeases(client.made, time.monotonic)
-            if isinstance(client, LazyCluster)
-            else Leases(cast("Pool", client.connection_pool), time.monotonic)
-        )
+        if isinstance(client, LazyCluster):
+            transport: Transport = ClusterLeases(client.made, time.monotonic, own=True)
+            close: Callable[[], None] = client.close
+        else:
+            pool = cast("Pool", client.connection_pool)
+            transport = Leases(pool, time.monotonic, own=True)
+            # Those in use are closed when they come back, so that what runs on them ends as usual.
+            close = functools.partial(pool.disconnect, inuse_connections=False)
         driver = cls.over(
             transport, retry_for=retry_for, on_background_error=on_background_error, instrument=instrument
         )
-        driver._close_client = client.close  # noqa: SLF001  this class's own
+        driver._close_client = close  # noqa: SLF001  this class's own
         return driver
 
     # Locks
@@ -245,6 +249,9 @@ class Driver(ThreadRunner):
             lost = not self.run(lock.give_back(lease)) or lost
         except (Unreachable, OutcomeUnknown, CommandFailed) as error:
             self._report(lock.release(lease), error)  # it was held while the block ran, and ends with its lease
+        except BaseException:
+            self._clean_up(lock.release(lease))
+            raise
         if lost:
             raise LockLost(f"{lock.word} {lock.name!r} ran out or was taken away while it was held")
 

@@ -276,7 +276,7 @@ ROWS = {
     "holders": ["fingerprint", "since", "ends_in", "fence", "weight"],
     "failed": ["failed_at", "bytes", "error"],
     "workers": ["name", "ends_in", "about"],
-    "dead_letters": ["key", "sequence", "bytes"],
+    "dead_letters": ["failed_at", "key", "sequence", "bytes", "error"],
     "devices": ["handle", "created_at", "seen_at", "ends_at", "about"],
 }
 

@@ -14,6 +14,7 @@ import pytest
 from redis_patterns import (
     DAY,
     GCRA,
+    MISS,
     WEEK,
     BucketedCounter,
     Cache,
@@ -93,6 +94,7 @@ def cached(cache: Cache[int]) -> Steps[None]:
     lease = yield from cache._acquire("b", 1000, ())
     yield from cache._acquire("b", 1000, ())  # which waits
     yield from cache._fill("b", lease.epoch, cache._packed(b"1", 0.0, {}), 1000)
+    yield from cache._acquire("b", 1000, (), early=True)  # which refreshes it
     yield from cache.clear()
 
 
@@ -107,6 +109,7 @@ def behind(writes: WriteBehind[int]) -> Steps[None]:
             yield from writes.flush(save, all_now=True)
         except OSError:
             continue
+    yield from writes.load("b", lambda: MISS)
 
 
 @flow

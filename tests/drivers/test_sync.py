@@ -6,23 +6,29 @@ import asyncio
 import contextlib
 import gc
 import os
+import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import fakeredis
+import hiredis
 import pytest
 import redis
 import redis.asyncio
 
 from redis_patterns import (
+    Cache,
     Call,
     ConfigurationError,
+    Defer,
     DriverClosed,
     Lock,
     LockLost,
@@ -31,6 +37,7 @@ from redis_patterns import (
     Spawn,
     Steps,
     Unreachable,
+    _wire,
     flow,
 )
 from redis_patterns.sync import Driver
@@ -48,10 +55,24 @@ class Clock:
         return self.now
 
 
+_doubled: Cache[int] = Cache("doubled", ttl=1)
+
+
+@Driver(fakeredis.FakeRedis()).cached(_doubled, "{x}")
+def doubled(x: int) -> int:
+    return 2 * x
+
+
 @pytest.fixture
 def client(redis_server: Server) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(redis_server.url) as client:
         yield client
+
+
+def connections(driver: Driver) -> bytes:
+    """Give what the server says of its clients."""
+    listed: Any = driver.run(reads("CLIENT", "LIST"))
+    return bytes(listed)
 
 
 def leased(client: redis.Redis) -> int:
@@ -185,6 +206,63 @@ def test_an_interrupt_in_the_middle_of_an_exchange(client: redis.Redis) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("kind", [redis.ConnectionPool, redis.BlockingConnectionPool])
+def test_an_interrupt_in_the_middle_of_a_handshake(redis_server: Server, kind: type[redis.ConnectionPool]) -> None:
+    """No connection is used that is only half made: nothing is written to the wrong database."""
+    interrupts = [True, True]
+
+    class Interrupted(redis.UnixDomainSocketConnection):
+        def send_command(self, *args: Any, **options: Any) -> None:
+            if args[0] == "SELECT" and interrupts and interrupts.pop():
+                raise KeyboardInterrupt
+            super().send_command(*args, **options)  # type: ignore[no-untyped-call]
+
+    pool: Any = kind.from_url(redis_server.url, db=5, max_connections=3)
+    pool.connection_class = Interrupted
+    with Driver(redis.Redis(connection_pool=pool)) as driver, Driver.connect(redis_server.url) as other:
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                driver.run(sets("SET", "interrupted", 1))
+        driver.run(sets("SET", "interrupted", 1))
+        assert driver.run(reads("EXISTS", "interrupted")) == 1
+        assert other.run(reads("EXISTS", "interrupted")) == 0
+        driver.run(sets("DEL", "interrupted"))
+    pool.disconnect()
+
+
+def test_an_interrupt_while_a_lock_is_given_back(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given back all the same."""
+    lock = Lock("given-back")
+    with Driver(client) as driver:
+        ask, asked = driver._ask, list[str]()
+
+        def interrupted(commands: Any, *args: Any) -> Any:
+            asked.append(str(commands[0]))
+            if len(asked) == 2:
+                raise KeyboardInterrupt
+            return ask(commands, *args)
+
+        monkeypatch.setattr(driver, "_ask", interrupted)
+        with pytest.raises(KeyboardInterrupt), driver.hold(lock, renew=False):
+            pass
+        assert len(asked) == 3
+        assert driver.run(reads("EXISTS", lock.key)) == 0
+
+
+def test_numbers_are_text_before_hiredis_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It crashes where a signal's handler raises while it makes text of one."""
+    seen = list[tuple[object, ...]]()
+
+    def pack(args: tuple[object, ...]) -> bytes:
+        seen.append(args)
+        return b""
+
+    monkeypatch.setattr(hiredis, "pack_command", pack)
+    _wire.pack(("GET", "k"))
+    _wire.pack(("SET", b"k", 1, 2.5, -3))
+    assert seen == [("GET", "k"), ("SET", b"k", "1", "2.5", "-3")]
 
 
 def test_clean_up_after_an_interrupt(client: redis.Redis) -> None:
@@ -334,7 +412,161 @@ def test_a_driver_that_nobody_closed_says_so(redis_server: Server) -> None:
         assert leased(client) == 0
 
 
+def test_more_threads_than_redis_py_has_connections_by_default(redis_server: Server) -> None:
+    """A driver with a client of its own has as many connections as threads wait."""
+    with Driver.connect(redis_server.url, retry_for=0) as driver, ThreadPoolExecutor(150) as threads:
+        waiting: list[Future[Any]] = [threads.submit(driver.run, blocks(30, "BLPOP", "crowd")) for _ in range(150)]
+        until = time.monotonic() + 30
+        while connections(driver).count(b"cmd=blpop") < 150:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        driver.run(once("RPUSH", "crowd", *range(150)))
+        assert sorted(int(one.result()[1]) for one in waiting) == list(range(150))
+
+
+def test_closing_leaves_the_plans_of_other_threads_alone(redis_server: Server) -> None:
+    """They end as usual, and their connections are closed then."""
+    with Driver.connect(redis_server.url) as other, ThreadPoolExecutor(4) as threads:
+        driver = Driver.connect(redis_server.url, client_name="closing")
+        waiting: list[Future[Any]] = [threads.submit(driver.run, blocks(30, "BLPOP", "closing")) for _ in range(4)]
+        until = time.monotonic() + 30
+
+        def known() -> int:
+            return connections(other).count(b"name=closing")
+
+        while known() < 4:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        driver.close()
+        other.run(once("RPUSH", "closing", *range(4)))
+        assert sorted(int(one.result()[1]) for one in waiting) == [0, 1, 2, 3]
+        while known():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+
+def test_a_connection_that_was_closed_under_it(client: redis.Redis) -> None:
+    """Is given back like others, and what was answered stands."""
+    with Driver(client) as driver:
+        driver.run(reads("PING"))
+        pool: Any = client.connection_pool
+        pool.disconnect()
+        driver.close()
+    assert client.ping()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_while_a_thread_has_the_pools_lock(redis_server: Server) -> None:
+    """The child does not wait for it."""
+    program = """
+import os, signal, sys, threading
+import redis
+from redis_patterns.sync import Driver
+from tests.drivers.plans import reads
+
+with Driver.connect(sys.argv[1]) as driver:
+    driver.run(reads("PING"))
+    pool = driver._transport._pool
+    taken, over = threading.Event(), threading.Event()
+
+    def takes():
+        with pool._lock, pool._fork_lock:
+            taken.set()
+            over.wait()
+
+    thread = threading.Thread(target=takes)
+    thread.start()
+    taken.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        assert driver.run(reads("PING")) == b"PONG"
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    over.set()
+    thread.join()
+    assert status == 0, status
+"""
+    subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program, redis_server.url],
+        check=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(["core", "drivers", "."])},
+    )
+
+
+def test_a_socket_that_is_only_called_like_pythons(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of gevent or eventlet, which polls by itself, has its own timeouts."""
+    with Driver(client) as driver:
+        driver.run(reads("PING"))
+        link: Any = driver._transport
+        assert link._idle[0]._in_kernel is True
+    monkeypatch.setattr(socket.socket, "__module__", "gevent._socket3")
+    client.connection_pool.disconnect()
+    with Driver(client) as driver:
+        driver.run(reads("PING"))
+        link = driver._transport
+        assert link._idle[0]._in_kernel is False
+        assert link._idle[0]._sock.gettimeout() == link._idle[0]._timeout
+
+
 # Background
+
+
+def test_a_handler_that_fails_ends_nothing(redis_server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """What it raises is logged with what it was told: renewals go on, and a flow's own error stands."""
+
+    def handler(what: object, error: BaseException) -> None:
+        raise RuntimeError("the handler's")
+
+    class Broken:
+        def begin(self, _: object) -> None:
+            raise LookupError("the instrument's")
+
+    @flow
+    def untidy() -> Steps[None]:
+        yield from Defer(once("NOTHING"))
+        raise ValueError("mine")
+
+    broken: Any = Broken()
+    with Driver.connect(redis_server.url, on_background_error=handler, instrument=broken) as driver:
+        for name in ("one", "two"):
+            with driver.hold(Lock(name, ttl=0.15)) as held:
+                time.sleep(0.4)
+                held.check()
+        with pytest.raises(ValueError, match="mine"):
+            driver.run(untidy())
+    assert "the handler's" in caplog.text
+    assert "the instrument's" in caplog.text
+    assert "unknown command" in caplog.text
+
+
+def test_an_error_that_many_share_is_no_longer_for_each(client: redis.Redis) -> None:
+    """Each raises it with the frames of who failed, and its own."""
+    lengths = list[int]()
+    together = threading.Barrier(20)
+
+    def loader() -> None:
+        time.sleep(0.1)
+        raise ValueError("no")
+
+    def load(number: int) -> None:
+        together.wait()
+        try:
+            driver.run(cache.load("shared", loader))
+        except ValueError as error:
+            lengths.append(len(traceback.extract_tb(error.__traceback__)))
+
+    cache: Cache[Any] = Cache("shared", ttl=10)
+    with Driver(client) as driver, ThreadPoolExecutor(20) as threads:
+        list(threads.map(load, range(20)))
+    assert len(lengths) == 20
+    assert max(lengths) < 40
+
+
+def test_a_cached_function_is_pickled_by_its_name() -> None:
+    """As functions are, so that other processes can be asked to call it."""
+    assert pickle.loads(pickle.dumps(doubled)) is doubled
 
 
 def test_closing_cuts_the_waits_of_what_runs_on(client: redis.Redis) -> None:

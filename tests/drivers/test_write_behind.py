@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import secrets
@@ -19,10 +20,11 @@ import pytest
 
 import redis_patterns
 import redis_patterns_core
-from redis_patterns import MISS, ConfigurationError, Miss, Write, WriteBehind, WritesPending
+from redis_patterns import MISS, ConfigurationError, DriverClosed, Miss, Write, WriteBehind, WritesPending
 from redis_patterns.sync import Driver
 from redis_patterns.testing import Server
 from redis_patterns.testing.memory import Server as Memory
+from tests.drivers.conftest import Connect
 from tests.drivers.faces import Face
 
 pytestmark = pytest.mark.anyio
@@ -136,7 +138,8 @@ def test_when_it_is_saved() -> None:
                 tries.append(memory.clock() - began)
         assert tries == pytest.approx([1, 3, 7])
         (letter,) = redis.run(behind.dead_letters())
-        assert (letter.key, letter.value) == ("k", 100)
+        assert (letter.key, letter.write and letter.write.value) == ("k", 100)
+        assert letter.error == "OSError: the database is away"
         assert redis.run(behind.get("k")) == 100, "it can be read as long as its TTL"
         assert redis.run(behind.forget_dead("k")) is True
         assert redis.run(behind.forget_dead("k")) is False
@@ -177,7 +180,63 @@ def test_what_cannot_be_read_goes_to_the_dead() -> None:
         redis.run(values.put("fine", 1))
         assert redis.run(values.flush(database.save, all_now=True)) == 1
         assert redis.run(values.pending()) == 0
-        assert [letter.value for letter in redis.run(texts.dead_letters())] == [b"{"]
+        assert [letter.payload for letter in redis.run(values.dead_letters())] == [b"{"]
+
+
+async def test_dead_letters_are_saved_after_all(redis: Face, namespace: str) -> None:
+    """Of several partitions, those of some keys, or all; what is wrong with one takes no other with it."""
+    database = Database()
+    behind: WriteBehind[Any] = WriteBehind("x", ttl=60, delay=0, tries=2, partitions=2, namespace=namespace)
+
+    def save(writes: Sequence[Write[Any]]) -> None:
+        if any(write.value == "bad" for write in writes):
+            raise ValueError("bad")
+        database.save(writes)
+
+    for key in "abcdef":
+        await redis.run(behind.put(key, "bad" if key in "be" else key))
+    while await redis.run(behind.pending()):
+        with contextlib.suppress(ValueError):
+            await redis.run(behind.flush(save, all_now=True))
+    assert database.rows == {key: key for key in "acdf"}
+    letters = await redis.run(behind.dead_letters())
+    assert sorted((letter.key, letter.error) for letter in letters) == [
+        ("b", "ValueError: bad"),
+        ("e", "ValueError: bad"),
+    ]
+    assert await redis.run(behind.redrive("b", "c")) == 1
+    assert await redis.run(behind.flush(database.save, all_now=True)) == 1
+    assert await redis.run(behind.redrive()) == 1
+    assert await redis.run(behind.flush(database.save, all_now=True)) == 1
+    assert sorted(database.rows) == ["a", "b", "c", "d", "e", "f"]
+    assert await redis.run(behind.dead_letters()) == []
+
+
+async def test_who_looks_after_the_driver_hears_of_what_fails(connect: Connect, namespace: str) -> None:
+    """By its handler of background errors; saving goes on."""
+    database, rounds, told = Database(), [0], list[tuple[str, str]]()
+    database.away = True
+    behind: WriteBehind[int] = WriteBehind("x", ttl=60, delay=0, retry_after=0.001, namespace=namespace)
+
+    def until() -> bool:
+        rounds[0] += 1
+        database.away = rounds[0] < 3
+        return rounds[0] > 3
+
+    async with connect(on_background_error=lambda what, error: told.append((what.name, str(error)))) as redis:
+        await redis.run(behind.put("a", 1))
+        await redis.run(behind.run(database.save, until=until))
+    assert database.rows == {"a": 1}
+    assert set(told) == {("writebehind.saving", "the database is away")}
+
+
+async def test_saving_ends_when_the_driver_is_closed(connect: Connect, namespace: str) -> None:
+    """By the error that says so."""
+    behind: WriteBehind[int] = WriteBehind("x", ttl=60, delay=0, namespace=namespace)
+    async with connect() as redis:
+        await redis.close(0)
+        with pytest.raises(DriverClosed):
+            await redis.run(behind.run(print))
 
 
 async def test_saving_again_and_again(redis: Face, namespace: str) -> None:

@@ -34,7 +34,7 @@ def mistaken(script: str, before: str, after: str) -> WriteBehind[int]:
 BEHIND_BUGS = [
     Bug(
         "a write taken for saved that came while another was",
-        behind_setup(mistaken("behind_settle", "string.match(waiting, '^%d+') == sequence", "true")),
+        behind_setup(mistaken("behind_settle", "string.match(waiting, '^%d*') == sequence", "true")),
         ("is lost",),
         SOME,
     ),

@@ -19,6 +19,7 @@ from redis_patterns import (
     Claim,
     ConcurrencyLimit,
     Counter,
+    DeadWrite,
     Decision,
     Device,
     Empty,
@@ -191,7 +192,7 @@ def writing_behind(redis: redis_patterns.sync.Driver) -> None:
     assert_type(redis.run(behind.put("1", "x")), int)
     assert_type(redis.run(behind.get("1")), str | Miss)
     assert_type(redis.run(behind.flush(save)), int)
-    assert_type(redis.run(behind.dead_letters()), list[Write[str]])
+    assert_type(redis.run(behind.dead_letters()), list[DeadWrite[str]])
     behind.put("1", 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

@@ -1,10 +1,10 @@
--- Store what was loaded for those who read, unless there is something newer.
+-- Store what was loaded for those who read, unless the key was written since.
 --
--- KEYS[1]  hash: what is to be saved, by key
--- KEYS[2]  string: the value for those who read
--- ARGV     key, payload, for how long it is read (milliseconds)
+-- KEYS[1]  string: the value for those who read
+-- KEYS[2]  string: the token of those who load it
+-- ARGV     token, payload, for how long it is read (milliseconds)
 -- Reply    1 stored, 0 not
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
-  return 0
-end
-return redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3], 'NX') and 1 or 0
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('DEL', KEYS[2])
+return 1

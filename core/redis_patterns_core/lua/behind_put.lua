@@ -5,6 +5,7 @@
 -- KEYS[3]  hash: who is saving, by key: UNTIL:TOKEN
 -- KEYS[4]  string: the last sequence number
 -- KEYS[5]  string: the value for those who read
+-- KEYS[6]  string: the token of those who load it, whose value is older than this write
 -- ARGV     key, operation s(et) or d(elete), payload, how long it may wait (milliseconds), how long at most since its
 --          first write (milliseconds), for how long it is read (milliseconds), how many keys may be waiting
 -- Reply    the write's sequence number, 0 where too many are waiting
@@ -22,6 +23,7 @@ end
 local first = waiting and tonumber(string.match(waiting, '^%d+:(%d+):')) or now
 local sequence = math.max(microseconds, (tonumber(redis.call('GET', KEYS[4])) or 0) + 1)
 redis.call('SET', KEYS[4], whole(sequence))
+redis.call('DEL', KEYS[6])
 redis.call('HSET', KEYS[1], key, whole(sequence) .. ':' .. whole(first) .. ':' .. operation .. payload)
 local saving = redis.call('HGET', KEYS[3], key)
 -- While it is being saved it is not due, or two would save it at a time, in any order.

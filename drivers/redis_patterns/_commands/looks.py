@@ -46,7 +46,7 @@ from redis_patterns_core.slots import ConcurrencyLimit
 from redis_patterns_core.standings import Entry
 from redis_patterns_core.uniques import ExactUniques, UniqueCounter, Uniques
 from redis_patterns_core.windows import FixedWindow, SlidingCounter, SlidingLog
-from redis_patterns_core.write_behind import Write, WriteBehind
+from redis_patterns_core.write_behind import DeadWrite, WriteBehind
 
 __all__ = ["ALGORITHMS", "LOOKS", "Asked", "Look", "View", "known_jobs", "look"]
 
@@ -222,15 +222,17 @@ def _counter(asked: Asked) -> Plan[View]:
 def _behind(asked: Asked) -> Plan[View]:
     behind = WriteBehind(asked.name, ttl=1, codec=Bytes(), partitions=_parts(asked), namespace=asked.namespace)
 
-    def view(got: tuple[int, list[Write[bytes]]]) -> View:
+    def view(got: tuple[int, list[DeadWrite[bytes]]]) -> View:
         pending, dead = got
         rows = [
             {
-                "key": write.key,
-                "sequence": write.sequence,
-                "bytes": None if isinstance(write.value, Miss) else len(write.value),
+                "failed_at": letter.at,
+                "key": letter.key,
+                "sequence": letter.write and letter.write.sequence,
+                "bytes": None if letter.write and isinstance(letter.write.value, Miss) else len(letter.payload),
+                "error": _said(letter.error),
             }
-            for write in dead[:_SHOWN]
+            for letter in dead[:_SHOWN]
         ]
         return {"pending": pending, "dead": len(dead), "dead_letters": rows}
 
@@ -380,8 +382,8 @@ LOOKS: dict[str, Look] = {
     "once": Look(_once, "the id"),
     "leaderboard": Look(_leaderboard),
     "counter": Look(_counter, "how many shards it has", needs_id=False),
-    "uniques": Look(functools.partial(_uniques, Uniques), "day, week or month", needs_id=False),
-    "exactuniques": Look(functools.partial(_uniques, ExactUniques), "day, week or month", needs_id=False),
+    "uniques": Look(functools.partial(_uniques, Uniques), "day, week or month, in UTC", needs_id=False),
+    "exactuniques": Look(functools.partial(_uniques, ExactUniques), "day, week or month, in UTC", needs_id=False),
     "behind": Look(_behind, "how many partitions it has", needs_id=False),
     "flags": Look(_flags),
     "limit": Look(_limit, "whose state"),
