@@ -58,7 +58,7 @@ class Cookie:
             raise ConfigurationError(f"path must begin with / and have no semicolon, not {validate.shown(self.path)}")
         if self.domain is not None and not (isinstance(self.domain, str) and _TOKEN.fullmatch(self.domain)):
             raise ConfigurationError(f"domain must be a host's name, not {validate.shown(self.domain)}")
-        if self.same_site not in {"strict", "lax", "none"}:
+        if self.same_site not in ("strict", "lax", "none"):
             raise ConfigurationError(f"same_site must be strict, lax or none, not {validate.shown(self.same_site)}")
         if self.same_site == "none" and not self.secure:
             raise ConfigurationError("same_site must not be none without secure: browsers refuse such a cookie")

@@ -92,7 +92,7 @@ class Condition:
 
     def __post_init__(self) -> None:
         validate.text("attribute", self.attribute)
-        if self.operator not in _OPERATORS:
+        if not isinstance(self.operator, str) or self.operator not in _OPERATORS:
             raise ConfigurationError(
                 f"operator must be one of {', '.join(_OPERATORS)}, not {validate.shown(self.operator)}"
             )

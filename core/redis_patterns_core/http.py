@@ -86,7 +86,7 @@ class ClientAddress:
     def __init__(
         self, trusted: Iterable[str] | int = (), *, header: str = "x-forwarded-for", ipv6_prefix: int = 64
     ) -> None:
-        self._header = header.lower()
+        self._header = header.lower() if isinstance(header, str) else ""
         if self._header not in {"x-forwarded-for", "forwarded"}:
             raise ConfigurationError(f"header must be x-forwarded-for or forwarded, not {validate.shown(header)}")
         self._prefix = validate.integer("ipv6_prefix", ipv6_prefix, least=1, most=128)

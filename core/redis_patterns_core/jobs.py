@@ -342,6 +342,8 @@ class Jobs(Generic[T]):
         """
         if not 1 <= len(settlements) <= _MOST_AT_ONCE:
             raise ConfigurationError(f"settlements must be 1 to {_MOST_AT_ONCE} at once, not {len(settlements)}")
+        for one in settlements:
+            validate.instance("settlements", one, Settlement)
         parts = ["ready", "delayed", "leased", "data", "job", "unique", "done", "meta", "wake", "dead", "errors"]
         keys = self._keys(*parts, "progress", "cancel")
         if self._ms["result_ttl"]:
@@ -570,7 +572,7 @@ class Jobs(Generic[T]):
         Raises:
             ConfigurationError: another state.
         """
-        if state not in {"ready", "delayed", "dead"}:
+        if state not in ("ready", "delayed", "dead"):
             raise ConfigurationError(f"state must be ready, delayed or dead, not {validate.shown(state)}")
         keys = self._keys(state, "data", "job", "unique", "errors", "meta", "progress", "cancel")
         plan = Plan("jobs.purge", (_PURGE(keys, _MOST_AT_ONCE),), replies.first_integer, Effect.ONCE)

@@ -126,7 +126,7 @@ class Calendar:
     zone: tzinfo = UTC
 
     def __post_init__(self) -> None:
-        if self.unit not in _UNITS:
+        if not isinstance(self.unit, str) or self.unit not in _UNITS:
             raise ConfigurationError(f"unit must be one of {', '.join(_UNITS)}, not {validate.shown(self.unit)}")
         if not isinstance(self.zone, tzinfo):
             raise ConfigurationError(f"zone must be a tzinfo, such as a ZoneInfo, not {validate.shown(self.zone)}")
@@ -201,7 +201,7 @@ def zone_name(period: Period) -> str:
     zone = period.zone if isinstance(period, Calendar) else UTC
     name: object = getattr(zone, "key", None) or (str(zone) if isinstance(zone, timezone) else None)
     if not isinstance(name, str):
-        raise ConfigurationError(f"period must have a zone with a name, such as a ZoneInfo, not {zone!r}")
+        raise ConfigurationError(f"period must have a zone with a name, such as a ZoneInfo, not {validate.shown(zone)}")
     return name
 
 

@@ -118,7 +118,7 @@ class Sessions:
             )
         if self.max_per_user is not None:
             validate.integer("max_per_user", self.max_per_user, least=1)
-        if self.when_full not in {"refuse", "evict"}:
+        if self.when_full not in ("refuse", "evict"):
             raise ConfigurationError(f"when_full must be refuse or evict, not {validate.shown(self.when_full)}")
         object.__setattr__(self, "_ms", ms)
 
@@ -348,7 +348,7 @@ class Sessions:
             ConfigurationError, EncodeError, LoginRevoked, TooManySessions: as for `create`.
             SessionGone: the user's own session has ended.
         """
-        if session is not None and session.user == user:
+        if session is not None and validate.instance("session", session, Session).user == user:
             return (yield from self.rotate(session, changes, remove=remove, id=id))
         removed = set(remove)
         carried = dict(session.data) if session is not None and session.user is None else {}
@@ -370,7 +370,7 @@ class Sessions:
         Returns:
             A plan that tells whether it was alive.
         """
-        return self._end(session.id)
+        return self._end(validate.instance("session", session, Session).id)
 
     # A user's sessions
 
@@ -457,7 +457,7 @@ class Sessions:
             ConfigurationError: an empty user, or a session that is another's.
         """
         place = place_of(_named(user))
-        if except_ is not None and except_.user != user:
+        if except_ is not None and validate.instance("except_", except_, Session).user != user:
             raise ConfigurationError("except_ must be a session of that user")
         stays = "" if except_ is None else except_.handle
         keys = [self._key(place, part) for part in ("index", "generation")]
@@ -477,7 +477,7 @@ class Sessions:
         return [self._key(id[:16], part) for part in (handle_of(id), *parts)]
 
     def _successor(self, session: Session, id: str | None) -> str:
-        opened = session.id[:32]
+        opened = validate.instance("session", session, Session).id[:32]
         if id is None:
             return opened + secrets.token_urlsafe(32)
         if not _ID.fullmatch(id) or not id.startswith(opened):
@@ -541,6 +541,7 @@ class Sessions:
         new: str = "",
         gently: bool = False,
     ) -> Plan[Session]:
+        validate.instance("session", session, Session)
         changed = dict(changes or {})
         removed = [validate.text_or_empty("remove", name) for name in remove if name not in changed]
         fields = self._encoded(changed)

@@ -9,11 +9,24 @@ from __future__ import annotations
 import math
 import sys
 from datetime import timedelta
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from redis_patterns_core.errors import ConfigurationError
 
-__all__ = ["EXACT_LIMIT", "Duration", "finite", "integer", "milliseconds", "namespace", "shown", "text", "token"]
+__all__ = [
+    "EXACT_LIMIT",
+    "Duration",
+    "finite",
+    "instance",
+    "integer",
+    "milliseconds",
+    "namespace",
+    "shown",
+    "text",
+    "token",
+]
+
+T = TypeVar("T")
 
 Duration: TypeAlias = float | timedelta
 """Seconds as a number, or a timedelta."""
@@ -47,6 +60,13 @@ def token(value: str) -> str:
     """Check a token: ASCII text that is not empty; the message does not show it, as it is a secret."""
     if not isinstance(value, str) or not value.isascii() or not value:
         raise ConfigurationError("token must be a text of at least one character, all of them ASCII")
+    return value
+
+
+def instance(argument: str, value: T, kind: type[T]) -> T:
+    """Check that a value is of a kind; the message does not show it, as an id in place of a session is a secret."""
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{argument} must be a {kind.__name__}, not {type(value).__name__}")
     return value
 
 

@@ -168,6 +168,31 @@ TAKE_TEXTS: dict[str, Callable[[Any], object]] = {
 }
 
 
+TAKE_THEIR_OWN: dict[str, tuple[Callable[[Any], object], str]] = {
+    "sessions.save": (lambda it: Sessions().save(it, {"a": 1}), "session must be a Session"),
+    "sessions.rotate": (lambda it: Sessions().rotate(it), "session must be a Session"),
+    "sessions.renew": (lambda it: Sessions().renew(it), "session must be a Session"),
+    "sessions.login": (lambda it: Sessions().login(it, "ann"), "session must be a Session"),
+    "sessions.destroy": (lambda it: Sessions().destroy(it), "session must be a Session"),
+    "sessions.destroy_all": (lambda it: Sessions().destroy_all("ann", except_=it), "except_ must be a Session"),
+    "jobs.settle": (JOBS.settle, "settlements must be a Settlement"),
+}
+
+TAKE_WORDS: dict[str, Callable[[Any], object]] = {
+    "jobs.purge": JOBS.purge,
+    "once.after_crash": lambda word: Once[int]("x", after_crash=word),
+    "guarded.when_away": lambda word: Guarded(BUCKET, when_away=word),
+    "cookie.same_site": lambda word: Cookie(same_site=word),
+    "sessions.when_full": lambda word: Sessions(when_full=word),
+    "condition.operator": lambda word: Condition("a", word),
+    "calendar.unit": Calendar,
+    "address.header": lambda word: ClientAddress(header=word),
+    "cache.serve_stale": lambda word: Cache[int]("x", ttl=1, serve_stale=word),
+    "board.order": lambda word: Leaderboard("x", order=word),
+    "board.ties": lambda word: Leaderboard("x", ties=word),
+}
+
+
 def begin(step: object) -> None:
     """Run a flow, which looks at what it was given only then."""
     if isinstance(step, Flow):
@@ -190,3 +215,21 @@ def test_texts(name: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         begin(TAKE_TEXTS[name](LONG))
     assert len(str(refusal.value)) < 300
+
+
+@pytest.mark.parametrize("given", ["a-secret", 1, [], JOB], ids=["id", "number", "list", "job"])
+@pytest.mark.parametrize("name", TAKE_THEIR_OWN)
+def test_something_else(name: str, given: object) -> None:
+    """Where a session or such is wanted, its kind is named, and what was given is not shown: it may be a secret."""
+    take, said = TAKE_THEIR_OWN[name]
+    with pytest.raises(ConfigurationError) as refusal:
+        begin(take(given))
+    assert str(refusal.value) == f"{said}, not {type(given).__name__}"
+
+
+@pytest.mark.parametrize("given", [[], {}, None, 1, "no such word"], ids=repr)
+@pytest.mark.parametrize("name", TAKE_WORDS)
+def test_words(name: str, given: object) -> None:
+    """One of a few is wanted, and what is none of them is refused, also what has no hash."""
+    with pytest.raises(ConfigurationError, match="must be"):
+        begin(TAKE_WORDS[name](given))
