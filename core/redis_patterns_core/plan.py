@@ -19,7 +19,6 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeAlias, TypeVar, overload
 
-from redis_patterns_core import validate
 from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.keys import in_one_slot
 from redis_patterns_core.replies import Reply
@@ -216,7 +215,9 @@ def batch(*plans: Plan[Any]) -> Plan[tuple[Any, ...]]:
     ends: list[int] = []
     for plan in plans:
         if not isinstance(plan, Plan):
-            raise ConfigurationError(f"plans must be plans, each one round trip; {validate.shown(plan)} is not")
+            from redis_patterns_core.validate import shown  # which nobody needs who only imports the library
+
+            raise ConfigurationError(f"plans must be plans, each one round trip; {shown(plan)} is not")
         if plan.blocks_for is not None:
             raise ConfigurationError(f"plans must not block, or they hold up their neighbours; {plan!r} does")
         commands += plan.commands
