@@ -2,8 +2,8 @@
 
     Plan("views", (Command(("INCR", "views")),), replies.first_integer, Effect.ONCE)
 
-A reply is ``None``, ``bool``, ``int``, ``float``, ``bytes``, a ``list``, a ``set`` or a ``dict``; `redis_patterns.ErrorReply`
-is an error that Redis answered with.
+A reply is ``None``, ``bool``, ``int``, ``float``, ``bytes``, a ``list``, a ``set`` or a ``dict``; an error that Redis
+answered with is a `redis_patterns.ErrorReply`.
 """
 
 from __future__ import annotations
