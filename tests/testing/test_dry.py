@@ -36,10 +36,10 @@ def test_a_flow_is_stepped_by_hand() -> None:
     """Plans are expected and answered, sleeps take no time, and the result comes at the end."""
     limiter = TokenBucket("api", capacity=1, refill_rate=1)
     dry = Dry(wait_until_allowed(limiter, "ann"))
-    dry.expect(limiter.hit("ann")).answer([0, 0, 1_500_000, 2_000_000, 500_000, 0, 0])
+    dry.expect(limiter.hit("ann")).answer([0, 0, 1_500_000, 2_000_000, 500_000, 0, 0, 0])
     dry.sleep(1.5)
     assert dry.now == 1.5
-    dry.expect("token_bucket.hit").answer([1, 0, 0, 1_000_000, 1_000_000, 0, 0])
+    dry.expect("token_bucket.hit").answer([1, 0, 0, 1_000_000, 1_000_000, 0, 0, 0])
     assert dry.result == 0
     assert dry.over
 
