@@ -11,8 +11,8 @@ allows to store, so that eviction and expiry are on the safe side. Tags are rand
 entry remembers from before it was loaded.
 
 Keys: ``cache:{NAME:KEY}``, a string, with a TTL; ``cache:{NAME:KEY}:wake``, a list, for a second, when a load that
-others waited for is over; ``tag:{TAG}`` and ``cache:{NAME}:generation``, strings, which live longer than what was
-stored with them.
+others waited for is over; ``cache:{NAME:KEY}:loader``, a string, who took over a lease or refreshes a value, for
+``lock_ttl``; ``tag:{TAG}`` and ``cache:{NAME}:generation``, strings, which live longer than what was stored with them.
 
 Sources: Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2.1, for the lease; Vattani, Chierichetti
 and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015, for loading early.
@@ -28,11 +28,7 @@ from typing import Any, TypeVar
 
 from redis_patterns_core import keys as names_of
 from redis_patterns_core import replies, validate
-from redis_patterns_core.cache_entries import (
-    MISS,
-    Miss,
-    ids_of,
-)
+from redis_patterns_core.cache_entries import MISS, Miss
 from redis_patterns_core.cache_loads import CacheLoads, Loader, Loading, ManyLoader, loaded_by, none_seen, quietly
 from redis_patterns_core.entries import new_epoch
 from redis_patterns_core.errors import (
@@ -131,22 +127,28 @@ class Cache(CacheLoads[T]):
 
         return Plan("cache.ttl_of", commands, parse, Effect.READS)
 
-    def touch(self, key: str, ttl: Duration | None = None) -> Plan[bool]:
-        """Let a value be fresh for so long from now.
+    @flow
+    def touch(self, key: str, ttl: Duration | None = None) -> Steps[bool]:
+        """Let a value be fresh for so long from now; one that was invalidated softly stays stale.
 
         Parameters:
             key: whose.
             ttl: in seconds or as a timedelta; the cache's where none is given.
 
         Returns:
-            A plan of one round trip that tells whether there was a value; idempotent.
+            A flow that tells whether there was a value, and not an invalidated one; one round trip, two where it has
+            tags or the cache is clearable, as what invalidates it then has to live as long.
 
         Raises:
             ConfigurationError: an empty key, or a TTL that is not allowed.
         """
         ttl_ms = self._ms["ttl"] if ttl is None else validate.milliseconds("ttl", ttl)
         command = _TOUCH((self.key(key),), ttl_ms + self._ms["stale_for"])
-        return Plan("cache.touch", (command,), replies.first_is_one, Effect.IDEMPOTENT)
+        stored = self._stored((yield from Plan("cache.touch", (command,), replies.first, Effect.IDEMPOTENT)))
+        if stored is None:
+            return False
+        # A new id of a tag that is gone brings nothing back: a value is one only with the ids that it was stored with.
+        return (yield from self._known(tuple(stored.tags), ttl_ms)) == stored.tags
 
     # Storing
 
@@ -176,13 +178,9 @@ class Cache(CacheLoads[T]):
         """Store several values; the same as `set`, in as many round trips for all."""
         ttl_ms = self._ms["ttl"] if ttl is None else validate.milliseconds("ttl", ttl)
         payloads = {self.key(key): self.codec.encode(value) for key, value in values.items()}
-        ids: Mapping[str, str] = {}
         tag_keys = self._tags(tags)
-        if tag_keys and payloads:
-            ids = yield from Plan(
-                "cache.tags", self._tag_commands(tag_keys, ttl_ms), ids_of(tag_keys), Effect.IDEMPOTENT
-            )
         if payloads:
+            ids = yield from self._known(tag_keys, ttl_ms)
             commands = [
                 Command(("SET", name, self._packed(payload, 0.0, ids), "PX", self._lifetime(ttl_ms, random.random())))
                 for name, payload in payloads.items()
@@ -367,10 +365,9 @@ class Cache(CacheLoads[T]):
             self._tell("redis_error")
         yield from Defer(self._finish(name, writing, b"", 1), on_error_only=True)
         ids: Mapping[str, str] = {}
-        if tag_keys and payload:
+        if payload:
             with contextlib.suppress(Unreachable, OutcomeUnknown, CommandFailed):
-                tag_commands = self._tag_commands(tag_keys, ttl_ms)
-                ids = yield from Plan("cache.tags", tag_commands, ids_of(tag_keys), Effect.IDEMPOTENT)
+                ids = yield from self._known(tag_keys, ttl_ms)
         yield from loaded_by(save, value)
         packed = self._packed(payload, 0.0, ids) if ttl_ms and len(ids) == len(tag_keys) else b""
         try:

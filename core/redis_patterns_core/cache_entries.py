@@ -21,7 +21,7 @@ from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
 from redis_patterns_core.value import value
 
-__all__ = ["MISS", "Acquired", "CacheEntries", "CacheEvent", "Miss", "Seen", "ids_of"]
+__all__ = ["MISS", "Acquired", "CacheEntries", "CacheEvent", "Miss", "Seen"]
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ as it was invalidated meanwhile (``refused``); the bytes could not be read (``un
 class Seen(Generic[T]):
     """What a look found: a value, or no value and perhaps the epoch of something that is none."""
 
-    got: T | Miss
+    got: T | Miss = field(repr=False)
     epoch: str = ""
     fresh: bool = False
     early: bool = False
@@ -93,7 +93,7 @@ class Acquired:
     what: str
     epoch: str
     seconds: float
-    data: bytes
+    data: bytes = field(repr=False)
     tags: Mapping[str, str]
 
 
@@ -120,6 +120,7 @@ class CacheEntries(Generic[T]):
     on_event: Callable[[CacheEvent, str], object] | None = None
     _keys: Keys = field(init=False, repr=False)
     _wake_keys: Keys = field(init=False, repr=False)
+    _loader_keys: Keys = field(init=False, repr=False)
     _tag_keys: Keys = field(init=False, repr=False)
     _generation_key: str = field(init=False, repr=False)
     _codecs: Mapping[str, Codec[T]] = field(init=False, repr=False)
@@ -143,6 +144,7 @@ class CacheEntries(Generic[T]):
         object.__setattr__(self, "_codecs", codecs)
         object.__setattr__(self, "_keys", Keys("cache", self.name, namespace=namespace))
         object.__setattr__(self, "_wake_keys", Keys("cache", self.name, part="wake", namespace=namespace))
+        object.__setattr__(self, "_loader_keys", Keys("cache", self.name, part="loader", namespace=namespace))
         object.__setattr__(self, "_tag_keys", Keys("tag", namespace=namespace))
         object.__setattr__(
             self, "_generation_key", names_of.key("cache", self.name, part="generation", namespace=namespace)
@@ -167,6 +169,13 @@ class CacheEntries(Generic[T]):
     def _tag_commands(self, tag_keys: Sequence[str], ttl_ms: int) -> tuple[Command, ...]:
         least = ttl_ms + self._ms["stale_for"] + self._ms["load_within"] + _TAGS_OUTLIVE
         return tuple([_TAG((tag,), new_epoch(), least) for tag in tag_keys])
+
+    def _known(self, tag_keys: Sequence[str], ttl_ms: int) -> Steps[Mapping[str, str]]:
+        """Give the ids of tags, which live from now on as long as what has them."""
+        if not tag_keys:
+            return {}
+        commands = self._tag_commands(tag_keys, ttl_ms)
+        return (yield from Plan("cache.tags", commands, _ids_of(tag_keys), Effect.IDEMPOTENT))
 
     def _look_for(
         self, keys: Sequence[str], tag_keys: Sequence[str], chance: Callable[[], float] = random.random
@@ -241,9 +250,9 @@ class CacheEntries(Generic[T]):
         self, key: str, ttl_ms: int, tag_keys: Sequence[str], reject: str = "", *, early: bool = False, after: str = ""
     ) -> Plan[Acquired]:
         ms, epoch = self._ms, new_epoch()
-        names = (self.key(key), self._wake_keys(key))
+        names = (self.key(key), self._wake_keys(key), self._loader_keys(key))
         command = _ACQUIRE(names, epoch, ms["lock_ttl"], ms["load_within"], ms["stale_for"], reject, int(early), after)
-        ids = ids_of(tag_keys)
+        ids = _ids_of(tag_keys)
 
         def parse(answers: Sequence[Reply]) -> Acquired:
             what, theirs, milliseconds, data = replies.array(answers[0], 4)
@@ -308,6 +317,6 @@ class CacheEntries(Generic[T]):
             self.on_event(event, self.name)
 
 
-def ids_of(tag_keys: Sequence[str]) -> Callable[[Sequence[Reply]], Mapping[str, str]]:
+def _ids_of(tag_keys: Sequence[str]) -> Callable[[Sequence[Reply]], Mapping[str, str]]:
     """Give what reads the ids of tags, one from each answer."""
     return lambda answers: {tag: replies.text(answer) for tag, answer in zip(tag_keys, answers, strict=True)}

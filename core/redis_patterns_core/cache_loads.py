@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from redis_patterns_core.cache_entries import (
@@ -52,7 +52,7 @@ class Fetched(Generic[T]):
         began_at: when its loader began, at the earliest.
     """
 
-    got: T
+    got: T = field(repr=False)
     settled: bool
     began_at: float
 

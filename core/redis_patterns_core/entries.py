@@ -1,9 +1,9 @@
 """Entries: how a cache's value lies in Redis, in one string.
 
 A header of 44 characters stands before the value: kind, epoch (16 hexadecimal digits), until when it is somebody's to
-load (13 digits, milliseconds since the epoch by the server's clock), what it cost to load (7 digits, milliseconds), and
-the lengths of the codec's name (2 digits) and of the tags (5 digits), both of which follow it. Bytes that do not begin
-so are no entry: they count as a miss.
+load (13 digits, milliseconds since the epoch by the server's clock), what it cost to load (7 digits, milliseconds; all
+of them 9 once it was invalidated softly, as its cost is of no use then), and the lengths of the codec's name (2 digits)
+and of the tags (5 digits), both of which follow it. Bytes that do not begin so are no entry: they count as a miss.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
+from dataclasses import field
 
 from redis_patterns_core.errors import DecodeError
 from redis_patterns_core.value import value
@@ -19,7 +20,8 @@ from redis_patterns_core.value import value
 __all__ = ["Stored", "new_epoch"]
 
 _HEADER = re.compile(rb"([VLWFX])([0-9a-f]{16})(\d{13})(?:(\d{7})(\d\d)(\d{5}))?", re.ASCII)
-_MOST_COST = 9_999_999
+_MOST_COST = 9_999_998
+"""Milliseconds; one more says that the value was invalidated softly."""
 
 
 def new_epoch() -> str:
@@ -43,7 +45,7 @@ class Stored:
     cost: float
     codec: str
     tags: Mapping[str, str]
-    payload: bytes
+    payload: bytes = field(repr=False)
 
     def pack(self) -> bytes:
         """Give the bytes of the entry."""

@@ -182,8 +182,8 @@ class Call(Generic[T_co]):
     """
 
     function: Callable[..., T_co | Awaitable[T_co]]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any] = field(hash=False)
+    args: tuple[Any, ...] = field(repr=False)
+    kwargs: dict[str, Any] = field(hash=False, repr=False)
 
     # Coroutine functions first, or a plain function's result could stand for any awaitable.
     @overload

@@ -56,7 +56,7 @@ class Request:
 
     method: str
     path: str
-    headers: Sequence[tuple[str, str]]
+    headers: Sequence[tuple[str, str]] = field(repr=False)
     peer: str | None
     native: Any = field(default=None, repr=False, compare=False)
 

@@ -82,7 +82,7 @@ class Job(Generic[T]):
     """
 
     id: str
-    payload: T
+    payload: T = field(repr=False)
     token: str = field(repr=False)
     fence: int
     attempts: int
@@ -185,7 +185,7 @@ class KnownJob(Generic[T]):
     id: str
     state: JobState | None
     since: float
-    payload: T | None
+    payload: T | None = field(repr=False)
     error: str
     attempts: int
     lost: int

@@ -85,6 +85,7 @@ def _all(pattern: str, kind: str, parts: str, type_: str, ttl: Literal["always",
 KINDS: tuple[KeyKind, ...] = (
     KeyKind("Cache", "cache", "", "string", "always"),
     KeyKind("Cache", "cache", "wake", "list", "always"),
+    KeyKind("Cache", "cache", "loader", "string", "always"),
     KeyKind("Cache", "cache", "generation", "string", "always"),
     KeyKind("Cache", "tag", "", "string", "always"),
     *_all("WriteBehind", "behind", "dirty saving failed dead", "hash", "never"),

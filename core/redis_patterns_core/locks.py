@@ -9,7 +9,8 @@ Each lease has a fence, a number that only grows: the server's time in microseco
 through expiry, a restart and a fail-over too, unless the server's clock is put back meanwhile.
 
 Keys: ``lock:{NAME}``, a string, the holder's token, expiring with the lease; ``lock:{NAME}:fence``, a string, the last
-fence, for a day; ``lock:{NAME}:waiting``, a sorted set, and ``lock:{NAME}:wake``, a list, while somebody waits.
+fence, for a day after the lease; ``lock:{NAME}:waiting``, a sorted set, and ``lock:{NAME}:wake``, a list, while
+somebody waits.
 
 Source: https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/, the single-instance form.
 """
@@ -93,7 +94,7 @@ class Lock(InOneStep):
         return _ACQUIRE(keys, token, self._ttl_ms, wait_ms)
 
     def _extensions(self, token: str, ttl_ms: int | None) -> tuple[Command, ...]:
-        return (_EXTEND((self.key,), token, ttl_ms or self._ttl_ms),)
+        return (_EXTEND((self.key, self._fence_key), token, ttl_ms or self._ttl_ms),)
 
     def _freeings(self, token: str) -> tuple[Command, ...]:
         return (_RELEASE((self.key, self._waiting_key, self._wake_key), token),)

@@ -185,7 +185,7 @@ class DelayedQueue(Queue[T]):
         return Plan("delayed.length", commands, _total, Effect.READS)
 
     def clear(self) -> Plan[None]:
-        """Throw all items away, due or not; failed ones stay. One round trip, idempotent."""
+        """Throw all items away, due or not; else as `Queue.clear`."""
         return self._unlink("clear", self._delayed, self.key)
 
     def requeue_failed(self, count: int = 100) -> Plan[int]:

@@ -104,7 +104,8 @@ class Queued(InOneStep):
         return _ACQUIRE(names, member, self._ttl_ms, wait_ms, self._permits())
 
     def _extensions(self, token: str, ttl_ms: int | None) -> tuple[Command, ...]:
-        return (_EXTEND((self.keys.held,), self._member(token), ttl_ms or self._ttl_ms),)
+        names = (self.keys.held, self.keys.fence) if self.keys.fence else (self.keys.held,)
+        return (_EXTEND(names, self._member(token), ttl_ms or self._ttl_ms),)
 
     def _freeings(self, token: str) -> tuple[Command, ...]:
         keys, member = self.keys, self._member(token)

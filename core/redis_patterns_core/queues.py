@@ -65,7 +65,7 @@ class FailedItem(Generic[T]):
         payload: its bytes.
     """
 
-    item: T | None
+    item: T | None = field(repr=False)
     error: str
     at: float
     payload: bytes = field(repr=False)
@@ -231,7 +231,13 @@ class Queue(ABC, Generic[T]):
         """Count the items. One round trip."""
 
     def clear(self) -> Plan[None]:
-        """Throw all items away; failed ones stay. One round trip, idempotent."""
+        """Throw all items away; failed ones stay. One round trip.
+
+        Sent at most once, or it could throw away what was put in between.
+
+        Raises:
+            OutcomeUnknown: no answer came: they may be there still.
+        """
         return self._unlink("clear", self.key)
 
     # Failed items
@@ -273,7 +279,7 @@ class Queue(ABC, Generic[T]):
         return Plan(f"{self.word}.failed", (command,), self._failed_items, Effect.READS)
 
     def clear_failed(self) -> Plan[None]:
-        """Throw the failed items away. One round trip, idempotent."""
+        """Throw the failed items away; else as `clear`."""
         return self._unlink("clear_failed", self._failed_key)
 
     def _failed_items(self, answers: Sequence[Reply]) -> list[FailedItem[T]]:
@@ -308,7 +314,7 @@ class Queue(ABC, Generic[T]):
         return encoded
 
     def _unlink(self, verb: str, *keys: str) -> Plan[None]:
-        return Plan(f"{self.word}.{verb}", (Command(("UNLINK", *keys)),), _nothing, Effect.IDEMPOTENT)
+        return Plan(f"{self.word}.{verb}", (Command(("UNLINK", *keys)),), _nothing, Effect.ONCE)
 
     def _blocking(self, command: str, keys: Sequence[str], seconds: float) -> Plan[tuple[str, bytes] | None]:
         """Wait for what the first of these keys gives; the key, and the item."""

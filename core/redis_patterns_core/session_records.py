@@ -84,7 +84,7 @@ class Device:
     created_at: float
     seen_at: float
     ends_at: float
-    about: Mapping[str, str]
+    about: Mapping[str, str] = field(repr=False)
 
 
 def place_of(user: str) -> str:

@@ -83,8 +83,8 @@ class Sessions:
         renew_every: after how long a session should get another id, see `Session.renewal_due`.
         grace: for how long the id before still opens it, from when the new one was first seen.
         max_per_user: how many sessions a user may have at once; ``None`` for any number.
-        when_full: what becomes of a login beyond that: ``refuse`` it, or ``evict`` the session that was not accessed
-            for longest.
+        when_full: what becomes of a login beyond that: ``refuse`` it, or ``evict`` the session that would end first:
+            the one that was not accessed for longest, or one that is as old as `absolute` allows.
         codec: writes and reads each field; JSON unless another is given.
         namespace: a prefix of the keys.
 
@@ -161,8 +161,9 @@ class Sessions:
             A plan of one round trip that gives it; idempotent.
 
         Raises:
-            ConfigurationError: an empty user, a field whose name is not text, an id that is none or is taken.
-            EncodeError: the codec cannot write a field.
+            ConfigurationError: an empty user, a field whose name is not text that UTF-8 can write, an id that is none
+                or is taken, or a generation that `generation` has not given.
+            EncodeError: the codec cannot write a field, or UTF-8 what is said of the device.
             LoginRevoked: when the plan is run: all sessions of the user were ended since `generation`.
             TooManySessions: when the plan is run: the user has too many, and `when_full` is ``refuse``.
         """
@@ -170,6 +171,8 @@ class Sessions:
             id = self.new_id(user)
         elif not _ID.fullmatch(id) or (user is not None and not id.startswith(place_of(_named(user)))):
             raise ConfigurationError("id must be one that new_id gave, for this user")
+        if generation is not None:
+            validate.text("generation", generation)
         held, about = dict(data or {}), described(device)
         words = [word for pair in self._encoded(held).items() for word in pair]
         ms = self._ms
@@ -255,7 +258,7 @@ class Sessions:
             `if_unchanged`.
 
         Raises:
-            ConfigurationError: a field whose name is not text.
+            ConfigurationError: a field whose name is not text that UTF-8 can write.
             EncodeError: the codec cannot write a field.
             SessionGone: when the plan is run: it has ended.
             SessionChanged: when the plan is run: somebody has changed it.
@@ -282,7 +285,7 @@ class Sessions:
             A plan of one round trip that gives it with its new id; idempotent.
 
         Raises:
-            ConfigurationError: a field whose name is not text, an id that is none.
+            ConfigurationError: a field whose name is not text that UTF-8 can write, an id that is none.
             EncodeError: the codec cannot write a field.
             SessionGone: when the plan is run: it has ended.
         """
@@ -481,6 +484,7 @@ class Sessions:
         for name in fields:
             if not isinstance(name, str):
                 raise ConfigurationError(f"data must have fields whose names are text, not {type(name).__name__}")
+            validate.text_or_empty("the names of data's fields", name)
         return {f".{name}": self.codec.encode(held) for name, held in fields.items()}
 
     def _decoded(self, fields: Reply) -> tuple[dict[Reply, Reply], dict[str, Any]]:
@@ -534,7 +538,7 @@ class Sessions:
         gently: bool = False,
     ) -> Plan[Session]:
         changed = dict(changes or {})
-        removed = [validate.text("remove", name) for name in remove if name not in changed]
+        removed = [validate.text_or_empty("remove", name) for name in remove if name not in changed]
         fields = self._encoded(changed)
         # Who has read it may save, even if another request has given it another id meanwhile.
         command = self._use(

@@ -7,6 +7,7 @@ of all kinds of ranks cost the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import field
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from redis_patterns_core import replies
@@ -90,7 +91,7 @@ class Page(Generic[R]):
         members: how many are on the board.
     """
 
-    rows: list[R]
+    rows: list[R] = field(repr=False)
     number: int
     size: int
     members: int
@@ -113,7 +114,7 @@ class Window:
 
     members: int
     entries: list[Entry]
-    data: list[Reply]
+    data: list[Reply] = field(repr=False)
 
 
 def ranked(rows: Reply, ties: Ties, skip: int, *, place: int = 1, rank: int = 1) -> list[Entry]:

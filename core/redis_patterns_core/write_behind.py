@@ -75,7 +75,7 @@ class Write(Generic[T]):
     """
 
     key: str
-    value: T | Miss
+    value: T | Miss = field(repr=False)
     sequence: int
 
 
@@ -101,7 +101,7 @@ class DeadWrite(Generic[T]):
 @value
 class _Claimed(Generic[T]):
     writes: list[Write[T]]
-    unreadable: list[tuple[str, bytes]]
+    unreadable: list[tuple[str, bytes]] = field(repr=False)
     error: str
 
 

@@ -83,7 +83,7 @@ def sections(namespace: str) -> list[Section]:
     # What a flow writes, as its plans are made on the way.
     parts = ("value:ann", "dirty", "due", "saving", "failed", "dead", "last")
     kept_behind = tuple(key("behind", "profiles", "0", part=part, namespace=namespace) for part in parts)
-    cached = {name: (users.key(name), f"{users.key(name)}:wake") for name in ("1", "2")}
+    cached = {name: tuple(f"{users.key(name)}{part}" for part in ("", ":wake", ":loader")) for name in ("1", "2")}
     return [
         Section(
             "Leaderboard: members by score, the highest first",

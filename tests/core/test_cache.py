@@ -29,6 +29,7 @@ from redis_patterns_core.cache_entries import Acquired, Seen
 from redis_patterns_core.cache_loads import Fetched, Loading
 from redis_patterns_core.entries import Stored
 from redis_patterns_core.flow import Shared, Sleep, flow
+from tests.drivers.plans import sets
 
 AWAY: list[Exception] = [
     Unreachable("x", "gone"),
@@ -99,6 +100,28 @@ def test_a_stale_value() -> None:
     assert desk(desk.cache.ttl_of("a")) == 10.0
     desk.advance(15.001)
     assert desk(desk.cache.get("a")) is MISS
+
+
+@pytest.mark.parametrize("under_way", ["", "loading", "failed"])
+def test_what_was_invalidated_softly_is_never_fresh_again(under_way: str) -> None:
+    """To touch it does nothing, whoever is loading it meanwhile; only what is loaded, or stored, can be touched."""
+    desk = Desk(ttl=60, stale_for=60)
+    desk(desk.cache.set("a", "old"))
+    desk(desk.cache.invalidate("a", soft=True))
+    desk.advance(1)
+    if under_way:
+        got = desk(desk.cache._acquire("a", 10_000, ()))
+        assert got.what == "refresh"
+        if under_way == "failed":
+            desk(desk.cache._abandon("a", got.epoch))
+    assert desk(desk.cache.touch("a")) is False
+    assert desk(desk.cache.ttl_of("a")) == 0.0
+    desk.advance(58.999)
+    assert desk(desk.cache.get("a")) == "old"
+    desk.advance(0.002)
+    assert desk(desk.cache.load("a", lambda: "new")) == "new"
+    assert desk(desk.cache.touch("a", 70)) is True
+    assert desk(desk.cache.ttl_of("a")) == 70.0
 
 
 @pytest.mark.parametrize(
@@ -589,7 +612,7 @@ def test_an_entry_is_read_as_it_was_written() -> None:
     assert stored.pack().startswith(f"V{EPOCH}0000000000000000123504000".encode())
     long = Stored.unpack(Stored(EPOCH, 1e9, "json", {}, b"").pack())
     assert long is not None
-    assert long.cost == 9_999.999
+    assert long.cost == 9_999.998, "and not what says that it was invalidated"
     with pytest.raises(DecodeError, match="7 bytes that are none"):
         Stored.unpack(b"garbage")
 
@@ -639,7 +662,7 @@ CACHE: Cache[Any] = Cache("c", ttl=10, stale_for=1, clearable=True)
     ("plan", "name", "effect"),
     [
         (CACHE.ttl_of("a"), "cache.ttl_of", Effect.READS),
-        (CACHE.touch("a"), "cache.touch", Effect.IDEMPOTENT),
+        (next(CACHE.touch("a").steps()), "cache.touch", Effect.IDEMPOTENT),
         (CACHE.invalidate("a"), "cache.invalidate", Effect.IDEMPOTENT),
         (CACHE.invalidate("a", soft=True), "cache.invalidate", Effect.IDEMPOTENT),
         (CACHE.invalidate_tags("a"), "cache.invalidate_tags", Effect.IDEMPOTENT),
@@ -685,7 +708,7 @@ def test_nonsense_is_refused(wrong: dict[str, Any], said: str) -> None:
         (CACHE.invalidate, "keys must be one at least"),
         (CACHE.invalidate_tags, "tags must be one at least"),
         (lambda: CACHE.invalidate_tags(""), "tags must"),
-        (lambda: CACHE.touch("a", 0), "ttl must"),
+        (lambda: next(CACHE.touch("a", 0).steps()), "ttl must"),
         (lambda: next(CACHE.set_many({"a": 1}, ttl=0).steps()), "ttl must"),
         (lambda: next(CACHE.set_many({"a": 1}, tags="ab").steps()), "tags must be several texts, not one: 'ab'"),
         (lambda: next(CACHE.load("a", print, ttl=0).steps()), "ttl must"),
@@ -733,6 +756,33 @@ def test_whose_turn_it_is_to_refresh() -> None:
     stored = Stored.unpack(found.data)
     assert stored is not None
     assert (stored.payload, stored.epoch) == (b"1", found.epoch)
+
+
+def test_who_asks_again_whose_turn_it_is_does_not_wait_for_itself() -> None:
+    """After a lost answer it is still the caller's to load, of each kind of lease; others wait, as if asked once."""
+    desk = Desk(stale_for=100, lock_ttl=5, early=1.0)
+
+    def asked(key: str, *, early: bool = False) -> list[Any]:
+        plan = desk.cache._acquire(key, 10_000, (), early=early)
+        first, again = desk(plan), desk(plan)
+        assert (again.epoch, again.data) == (first.epoch, first.data)
+        return [first.what, again.what, desk(desk.cache._acquire(key, 10_000, (), early=early)).what, desk(plan).what]
+
+    assert asked("a") == ["load", "load", "wait", "load"]
+    desk.advance(5)
+    assert asked("a") == ["load", "load", "wait", "load"], "of one whose time had run out"
+    desk(desk.cache.set_many({"b": 1, "c": 1}))
+    assert asked("c", early=True) == ["refresh", "refresh", "hit", "refresh"]
+    desk.advance(10)
+    assert asked("b") == ["refresh", "refresh", "stale", "refresh"]
+    desk.advance(4.999)
+    assert desk(desk.cache._acquire("b", 10_000, ())).what == "stale"
+    desk.advance(0.001)
+    assert asked("b") == ["refresh", "refresh", "stale", "refresh"]
+    names = [desk.server.keys()]
+    desk.advance(5.001)
+    names.append(desk.server.keys())
+    assert ["cache:{c:b}:loader" in there for there in names] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -805,3 +855,37 @@ def test_how_long_a_tag_is_known() -> None:
     assert left[2] == left[1]
     desk(desk.cache.set("b", 1, ttl=99.999))
     assert desk(desk.cache.get("a")) == 1
+
+
+@pytest.mark.parametrize(("tags", "clearable"), [([], False), (["x", "y"], False), ([], True), (["x", "y"], True)])
+def test_what_is_touched_outlives_nothing_that_it_needs(tags: list[str], clearable: bool) -> None:
+    """Its tags, and what `clear` takes away, live on with it; so it is a value to the end, and can be invalidated."""
+    desk = Desk(ttl=1, load_within=1, stale_for=5, clearable=clearable)
+    desk(desk.cache.set("a", 1, tags=tags))
+    desk.advance(0.5)
+    before = desk.server.commands
+    assert desk(desk.cache.touch("a", 3600)) is True
+    assert desk.server.commands - before == 1 + len(tags) + clearable
+    desk.advance(3599.999)
+    desk.events()
+    assert (desk(desk.cache.get("a")), desk.events()) == (1, ["hit"])
+    desk.advance(5)
+    assert (desk(desk.cache.get("a")), desk.events()) == (1, ["stale"])
+    assert desk(desk.cache.touch("a", 3600)) is True
+    for plan in [desk.cache.clear()] if clearable else [desk.cache.invalidate_tags(tag) for tag in tags[:1]]:
+        desk(plan)
+        assert desk(desk.cache.touch("a")) is False, "it was invalidated"
+        assert desk(desk.cache.get("a")) is MISS
+    assert desk(desk.cache.touch("b")) is False
+
+
+@pytest.mark.parametrize(
+    "there", [b"V", entry()[:40], b"V" * 44, entry(codec="")[:37] + b"xx00000", b"L" + entry()[1:]]
+)
+def test_what_is_no_value_is_not_touched(there: bytes) -> None:
+    """Whatever it is, and whatever its end is."""
+    desk = Desk()
+    desk(sets("SET", "cache:{c:a}", there, "PX", 5000))
+    assert desk(desk.cache.touch("a", 3600)) is False
+    desk.advance(5.001)
+    assert desk.server.keys() == []

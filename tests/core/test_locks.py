@@ -12,6 +12,7 @@ from redis_patterns import (
     ConfigurationError,
     DecodeError,
     Effect,
+    FairLock,
     Held,
     Holder,
     Lease,
@@ -21,13 +22,16 @@ from redis_patterns import (
     Occupancy,
     OutcomeUnknown,
     Plan,
+    ReadWriteLock,
+    ReentrantLock,
     Semaphore,
     Unreachable,
     new_token,
 )
 from redis_patterns.testing import Dry
+from redis_patterns.testing.memory import Server
 from redis_patterns_core.lease_records import fingerprint
-from redis_patterns_core.leases import campaign
+from redis_patterns_core.leases import InOneStep, campaign
 from tests.core.lua import sent
 
 LOCK = Lock("x", ttl=9)
@@ -75,8 +79,18 @@ def test_acquire_gives_a_lease_or_nothing() -> None:
             "lock_acquire 4 lock:{x} lock:{x}:fence lock:{x}:waiting lock:{x}:wake t 9000 0",
             Effect.IDEMPOTENT,
         ),
-        (lambda: LOCK.extend(Lease("x", "t")), "lock.extend", "lock_extend 1 lock:{x} t 9000", Effect.IDEMPOTENT),
-        (lambda: LOCK.extend(Lease("x", "t"), 0.001), "lock.extend", "lock_extend 1 lock:{x} t 1", Effect.IDEMPOTENT),
+        (
+            lambda: LOCK.extend(Lease("x", "t")),
+            "lock.extend",
+            "lock_extend 2 lock:{x} lock:{x}:fence t 9000",
+            Effect.IDEMPOTENT,
+        ),
+        (
+            lambda: LOCK.extend(Lease("x", "t"), 0.001),
+            "lock.extend",
+            "lock_extend 2 lock:{x} lock:{x}:fence t 1",
+            Effect.IDEMPOTENT,
+        ),
         (
             lambda: LOCK.release(Lease("x", "t")),
             "lock.release",
@@ -361,3 +375,36 @@ def test_whose_tasks_wait_one_at_a_time() -> None:
     assert Lock("x").line == "lock:{x}:wake"
     assert Semaphore("x", limit=1).line == "semaphore:{x}:wake"
     assert MultiLock(Lock("x"), Lock("y")).line is None
+
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [Lock("x"), FairLock("x"), ReentrantLock("x", owner="me"), ReadWriteLock("x").write()],
+    ids=lambda lock: lock.word,
+)
+def test_a_fence_is_known_for_a_day_after_the_lease_however_long_that_is(lock: InOneStep) -> None:
+    """So its holder, and who looks, are told the same one until the end, and the next one's is greater."""
+    server = Server()
+    with server.sync() as redis:
+        lease = redis.run(lock.acquire("t"))
+        assert lease is not None
+        for ttl in (3 * DAY, 2 * DAY):
+            assert redis.run(lock.extend(lease, ttl)) is True
+        names = sorted(server.keys())
+        server.clock.advance(2 * DAY - 1)
+        (holder,) = redis.run(lock.inspect()).holders
+        assert (holder.fence, holder.ends_in) == (lease.fence, 1.0)
+        again = redis.run(lock.acquire("t"))
+        assert again is not None
+        assert again.fence == lease.fence
+        server.clock.advance(10 + DAY - 0.001)
+        (left,) = server.keys()
+        assert left == f"{names[0]}:fence"
+        server.clock.advance(0.002)
+        assert server.keys() == []
+        later = redis.run(lock.acquire("u"))
+        assert later is not None
+        assert later.fence > lease.fence

@@ -295,8 +295,8 @@ KEYS = ("lock:{x}", "lock:{x}:fence", "lock:{x}:waiting", "lock:{x}:wake")
             (1, "bucket:{ann}:api", "peek", "bucket", "5", "1", "500000", 1, "0"),
         ),
         (Lock("x").acquire("t"), "lock.acquire", Effect.IDEMPOTENT, "lock_acquire", (4, *KEYS, "t", 10000, 0)),
-        (Lock("x").extend(LEASE), "lock.extend", Effect.IDEMPOTENT, "lock_extend", (1, "lock:{x}", "t", 10000)),
-        (Lock("x").extend(LEASE, 0.5), "lock.extend", Effect.IDEMPOTENT, "lock_extend", (1, "lock:{x}", "t", 500)),
+        (Lock("x").extend(LEASE), "lock.extend", Effect.IDEMPOTENT, "lock_extend", (2, *KEYS[:2], "t", 10000)),
+        (Lock("x").extend(LEASE, 0.5), "lock.extend", Effect.IDEMPOTENT, "lock_extend", (2, *KEYS[:2], "t", 500)),
         (Lock("x").release(LEASE), "lock.release", Effect.IDEMPOTENT, "lock_release", (3, *KEYS[:1], *KEYS[2:], "t")),
     ],
 )

@@ -407,6 +407,24 @@ def test_an_owner_comes_in_again(line: Line) -> None:
     assert not any("job" in member for members in line.redis.sets.values() for member in members)
 
 
+def test_an_owner_has_one_fence_however_long_its_first_lease_is(line: Line) -> None:
+    """It is known for a day after the longest, whatever is taken, prolonged or cut short meanwhile."""
+    mine, fence = ReentrantLock("x", owner="job 7", ttl=10), "reentrantlock:{x}:fence"
+    first = line.redis.run(mine.acquire("a"))
+    assert first is not None
+    assert line.redis.run(mine.extend(first, 259_200)) is True
+    ends = line.redis.now + 259_200_000_000 + 86_400_000_000
+    second = line.redis.run(mine.acquire("b"))
+    assert second is not None
+    assert line.redis.expiry[fence] == ends
+    assert line.redis.run(mine.extend(second, 5)) is True
+    assert line.redis.expiry[fence] == ends
+    line.redis.now += 200_000_000_000
+    third = line.redis.run(mine.acquire("c"))
+    assert third is not None
+    assert first.fence == second.fence == third.fence
+
+
 # Flows
 
 
@@ -458,7 +476,7 @@ def keys(base: str, member: str = "", *, queue: bool = True) -> str:
         (
             lambda: FAIR.extend(lease("t"), 3),
             "lock.extend",
-            "lease_extend 1 fairlock:{x} x1::t 3000",
+            "lease_extend 2 fairlock:{x} fairlock:{x}:fence x1::t 3000",
             Effect.IDEMPOTENT,
         ),
         (

@@ -270,9 +270,9 @@ def test_who_meets_what_cannot_be_read_waits_for_the_rest_of_its_time() -> None:
         (lambda: PriorityQueue[int]("q").length(), "pqueue.length", Effect.READS),
         (lambda: DelayedQueue[int]("q").length(), "delayed.length", Effect.READS),
         (lambda: DelayedQueue[int]("q").promote(), "delayed.promote", Effect.IDEMPOTENT),
-        (lambda: FifoQueue[int]("q").clear(), "queue.clear", Effect.IDEMPOTENT),
-        (lambda: DelayedQueue[int]("q").clear(), "delayed.clear", Effect.IDEMPOTENT),
-        (lambda: PriorityQueue[int]("q").clear_failed(), "pqueue.clear_failed", Effect.IDEMPOTENT),
+        (lambda: FifoQueue[int]("q").clear(), "queue.clear", Effect.ONCE),
+        (lambda: DelayedQueue[int]("q").clear(), "delayed.clear", Effect.ONCE),
+        (lambda: PriorityQueue[int]("q").clear_failed(), "pqueue.clear_failed", Effect.ONCE),
         (lambda: PriorityQueue[int]("q").fail(1, ""), "pqueue.fail", Effect.ONCE),
         (lambda: FifoQueue[int]("q").failed(), "queue.failed", Effect.READS),
         (lambda: DelayedQueue[int]("q").requeue_failed(), "delayed.requeue_failed", Effect.ONCE),
@@ -282,7 +282,7 @@ def test_who_meets_what_cannot_be_read_waits_for_the_rest_of_its_time() -> None:
     ],
 )
 def test_names_and_effects(make: Callable[[], Any], name: str, effect: Effect) -> None:
-    """What adds or takes is sent at most once."""
+    """What adds, takes or throws away is sent at most once."""
     plan = make()
     assert (plan.name, plan.effect) == (name, effect)
 

@@ -15,6 +15,7 @@ from redis_patterns import (
     ConfigurationError,
     DecodeError,
     Effect,
+    EncodeError,
     LoginRevoked,
     Plan,
     Session,
@@ -61,6 +62,21 @@ def test_what_create_gives(server: Server) -> None:
     assert len({one.id[:16] for one in visitors}) == 2
     assert visitors[0].user is None
     assert made.id not in repr(made)
+
+
+def test_a_field_without_a_name(server: Server) -> None:
+    """It is one as any other: it can be set, read and removed."""
+    made = run(server, SESSIONS.create(data={"": 1, "a": 2}))
+    assert run(server, SESSIONS.load(made.id)).data == {"": 1, "a": 2}
+    assert run(server, SESSIONS.save(made, remove=[""])).data == {"a": 2}
+    assert run(server, SESSIONS.load(made.id)).data == {"a": 2}
+
+
+@pytest.mark.parametrize("held", [{"data": {"a": "\ud800"}}, {"device": {"browser": "\ud800"}}])
+def test_what_cannot_be_written_is_refused(held: Any) -> None:
+    """By an error that does not show it."""
+    with pytest.raises(EncodeError, match="JSON cannot write this"):
+        SESSIONS.create("ann", **held)
 
 
 def test_how_long_it_lives(server: Server) -> None:
@@ -296,7 +312,7 @@ def test_leaving_again(server: Server) -> None:
 
 
 def test_a_user_with_too_many(server: Server) -> None:
-    """A login is refused, or ends the session that was not accessed for longest."""
+    """A login is refused, or ends the session that would end first: if none is old, that not accessed for longest."""
     refusing, evicting = (replace(SESSIONS, max_per_user=2, when_full=full) for full in ("refuse", "evict"))
     first = run(server, refusing.create("ann"))
     server.clock.advance(1)
@@ -313,6 +329,17 @@ def test_a_user_with_too_many(server: Server) -> None:
     assert run(server, evicting.load(second.id)) is None
     assert run(server, evicting.load(first.id)) is not None
     assert run(server, evicting.load(third.id)) is not None
+    for _ in range(3):
+        server.clock.advance(90)
+        run(server, evicting.load(first.id))
+        run(server, evicting.load(third.id))
+    server.clock.advance(20)
+    fourth = run(server, evicting.create("ann"))
+    server.clock.advance(1)
+    run(server, evicting.load(third.id))  # later than the fourth, but its absolute end is near
+    run(server, evicting.create("ann"))
+    assert run(server, evicting.load(third.id)) is None
+    assert run(server, evicting.load(fourth.id)) is not None
 
 
 def test_devices(server: Server) -> None:
@@ -457,7 +484,13 @@ VISITOR = Session("v" * 75, None, {}, 0, 0, 0, 1, {})
         (lambda: SESSIONS.create("ann", id=SESSIONS.new_id("bob")), "id must be one that new_id gave"),
         (lambda: SESSIONS.create(data={1: 2}), "fields whose names are text, not int"),  # type: ignore[dict-item]  # that is the case
         (lambda: SESSIONS.create(device={"a": 1}), "device must be texts"),  # type: ignore[dict-item]  # that is the case
-        (lambda: SESSIONS.save(VISITOR, remove=[""]), "remove must"),
+        (lambda: SESSIONS.create(data={"\ud800": 1}), "the names of data's fields must be text that UTF-8 can write"),
+        (lambda: SESSIONS.save(VISITOR, {"\ud800": 1}), "the names of data's fields must be text that UTF-8 can write"),
+        (lambda: SESSIONS.create("\ud800"), "user must be text that UTF-8 can write"),
+        (lambda: SESSIONS.create("ann", generation=""), "generation must"),
+        (lambda: SESSIONS.create("ann", generation="\ud800"), "generation must be text that UTF-8 can write"),
+        (lambda: SESSIONS.save(VISITOR, remove=["\ud800"]), "remove must be text that UTF-8 can write"),
+        (lambda: SESSIONS.save(VISITOR, remove=[7]), "remove must"),  # type: ignore[list-item]  # that is the case
         (lambda: SESSIONS.rotate(VISITOR, id="v" * 74), "id must be one that begins"),
         (lambda: SESSIONS.rotate(VISITOR, id="w" * 75), "id must be one that begins"),
         (lambda: SESSIONS.revoke("ann", "short"), "handle must be 16 characters"),

@@ -77,6 +77,10 @@ async def test_setting_and_forgetting(redis: Face, namespace: str) -> None:
     assert await redis.run(cache.touch("c", 100)) is True
     assert await redis.run(cache.touch("d")) is False
     assert 90 < (await redis.run(cache.ttl_of("c")) or 0) <= 100
+    await redis.run(cache.set("e", 5, ttl=5, tags=["t", "u"]))
+    assert await redis.run(cache.touch("e", 100)) is True
+    await redis.run(cache.invalidate_tags("u"))
+    assert await redis.run(cache.touch("e", 100)) is False
     assert await redis.run(cache.invalidate("a", "c", "d")) == 2
     assert await redis.run(cache.get_many(["a", "b", "c"])) == {"b": 2}
     assert await redis.run(cache.refresh("b", lambda: 7)) == 7

@@ -94,6 +94,7 @@ def cached(cache: Cache[int]) -> Steps[None]:
     lease = yield from cache._acquire("b", 1000, ())
     yield from cache._acquire("b", 1000, ())  # which waits
     yield from cache._fill("b", lease.epoch, cache._packed(b"1", 0.0, {}), 1000)
+    yield from cache._acquire("b", 1000, (), early=True)  # which refreshes it
     yield from cache.clear()
 
 

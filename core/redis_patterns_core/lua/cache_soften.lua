@@ -11,7 +11,8 @@ end
 if stale == 0 then
   return redis.call('UNLINK', KEYS[1])
 end
-redis.call('SETRANGE', KEYS[1], 1, ARGV[1] .. '0000000000000')
+-- A cost that no value has says that it was invalidated, so that nobody makes it fresh again: see cache_touch.
+redis.call('SETRANGE', KEYS[1], 1, ARGV[1] .. '0000000000000' .. '9999999')
 if redis.call('PTTL', KEYS[1]) > stale then
   redis.call('PEXPIRE', KEYS[1], stale)
 end

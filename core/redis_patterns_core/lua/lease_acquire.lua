@@ -10,7 +10,7 @@
 -- KEYS[3]  sorted set: the same by until when they are taken to be there (milliseconds since the epoch)
 -- KEYS[4]  list: one element wakes the first in line
 -- KEYS[5]  list: one element wakes who stands behind this member
--- KEYS[6]  string: the last fence, kept for a day after the lease; only where mode x is in use
+-- KEYS[6]  string: the last fence, kept for a day after the last lease; only where mode x is in use
 -- ARGV     member, lease (milliseconds), for how long it waits at most (milliseconds; 0 it does not), how many permits
 -- Reply    {acquired 0|1, milliseconds until it is worth to look again, fence or 0, the member in front of it or ''}
 local member, lease, wait, permits = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -97,7 +97,8 @@ if not (again or within or ((not head or head == member) and fits(member))) then
 end
 
 redis.call('ZADD', KEYS[1], whole(now + lease), member)
-redis.call('PEXPIRE', KEYS[1], whole(redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2] - now))
+local longest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2] - now
+redis.call('PEXPIRE', KEYS[1], whole(longest))
 -- A wake-up that nobody took is for nobody now: who is the first in line from here on is woken by its own list.
 if not within then redis.call('DEL', KEYS[4]) end
 leave()
@@ -108,5 +109,5 @@ end
 -- back too.
 local last = tonumber(redis.call('GET', KEYS[6])) or 0
 local fence = (again or within) and last > 0 and last or math.max(last + 1, microseconds)
-redis.call('SET', KEYS[6], whole(fence), 'PX', whole(lease + 86400000))
+redis.call('SET', KEYS[6], whole(fence), 'PX', whole(longest + 86400000))
 return {1, lease, fence, ''}
