@@ -49,7 +49,6 @@ T = TypeVar("T")
 
 _SOFTEN = Script.load("cache_soften")
 _TOUCH = Script.load("cache_touch")
-_BEGIN = Script.load("cache_begin")
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,12 +275,12 @@ class Cache(CacheLoads[T]):
         missing = [key for key in wanted if key not in values]
         if not missing:
             return values
-        try:
-            acquired = yield from batch(
-                *[self._acquire(key, ttl_ms, tag_keys, none_seen(seen[key])) for key in missing]
-            )
-        except (Unreachable, OutcomeUnknown, CommandFailed):
-            self._tell("redis_error")
+        asked = {key: new_epoch() for key in missing}
+        acquired = yield from self._ask(
+            batch(*[self._acquire(key, ttl_ms, tag_keys, none_seen(seen[key]), epoch=asked[key]) for key in missing]),
+            batch(*[self._abandon(key, asked[key]) for key in missing]),
+        )
+        if acquired is None:
             return values | dict((yield from loaded_by(loader, missing)))
         ours = {key: got for key, got in zip(missing, acquired, strict=True) if got.what in {"load", "refresh"}}
         if ours:
@@ -352,17 +351,7 @@ class Cache(CacheLoads[T]):
         name, tag_keys = self.key(key), self._tags(tags)
         ttl_ms = self._ttl_for(value, ttl_ms)
         payload = self.codec.encode(value) if ttl_ms else b""
-        begin = Plan(
-            "cache.begin",
-            (_BEGIN((name, self._wake_keys(key)), new_epoch(), self._ms["load_within"]),),
-            replies.first,
-            Effect.ONCE,
-        )
-        writing = ""
-        try:
-            writing = replies.text((yield from begin))
-        except (Unreachable, OutcomeUnknown, CommandFailed):
-            self._tell("redis_error")
+        writing = yield from self._announce(key)
         yield from Defer(self._finish(name, writing, b"", 1), on_error_only=True)
         ids: Mapping[str, str] = {}
         if payload:
@@ -379,6 +368,19 @@ class Cache(CacheLoads[T]):
             # Nobody stores anything before the note that it is being written has expired.
             return False
         return stored
+
+    @flow
+    def _announce(self, key: str) -> Steps[str]:
+        """Note that a value is being written, and give the name under which it is; none where Redis cannot be asked."""
+        writing = new_epoch()
+        # Before it is sent: its answer may be lost to a cancellation when the note is already there. Where it was added
+        # to somebody else's, which has another name, that one stays until its time is over.
+        yield from Defer(self._finish(self.key(key), writing, b"", 1), on_error_only=True)
+        try:
+            return (yield from self._begin(key, writing))
+        except (Unreachable, OutcomeUnknown, CommandFailed):
+            self._tell("redis_error")
+            return ""
 
     # Invalidating
 
