@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Self, TypeVar, get_args
 
 from redis_patterns_core import replies, validate
 from redis_patterns_core.errors import ConfigurationError, DecodeError
 from redis_patterns_core.keys import key
-from redis_patterns_core.periods import Calendar, Every, Period, moment, utc_now
+from redis_patterns_core.periods import Calendar, Every, Period, key_part, moment, utc_now, zone_name
 from redis_patterns_core.plan import Argument, Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.standings import DIGITS, Entry, Order, Page, Ties, Window, found, ranked, window
@@ -96,7 +96,7 @@ class Board:
         if self.period is not None and not isinstance(self.period, (Calendar, Every)):
             raise ConfigurationError(f"period must be a Calendar or an Every, such as DAY, not {self.period!r}")
         if self.period is not None:
-            _zone(self.period)
+            zone_name(self.period)
         if (self.period is None) != (self.keep is None):
             raise ConfigurationError(f"keep must be given with a period, and only there, not {self.keep!r}")
         if self.keep is not None:
@@ -288,9 +288,7 @@ class Board:
         parts, expires_at = ["part", self.part.translate(_ESCAPED)] if self.part else [], 0
         if self.period is not None and self.keep is not None and at is not None:
             start = self.period.start(moment("clock", at))
-            # Days of two zones may have one name, and are not the same.
-            zone = _zone(self.period)
-            parts += [self.period.name, *([] if zone == "UTC" else [zone]), self.period.label(start)]
+            parts.append(key_part(self.period, start))
             ends = (self.period.following(start) - _EPOCH) // _MILLISECOND
             expires_at = ends + validate.milliseconds("keep", self.keep, least=0)
         own = key("leaderboard", self.name, part=":".join(parts), namespace=self.namespace)
@@ -397,11 +395,3 @@ def _percentile(answers: Sequence[Reply]) -> float | None:
         return None
     better, members = replies.integers(answers[0], 2)
     return 100 * (members - better) / members
-
-
-def _zone(period: Period) -> str:
-    zone = period.zone if isinstance(period, Calendar) else UTC
-    name: object = getattr(zone, "key", None) or (str(zone) if isinstance(zone, timezone) else None)
-    if not isinstance(name, str):
-        raise ConfigurationError(f"period must have a zone with a name, such as a ZoneInfo, not {zone!r}")
-    return name

@@ -74,7 +74,8 @@ class Cache(CacheLoads[T]):
         wait: how long to wait for another process's loader; then a value is loaded without being stored.
         clearable: whether `clear` can forget everything in one step, which costs each look one GET more.
         namespace: a prefix of the keys.
-        on_event: is told what happens: the event's name, and the cache's.
+        on_event: is told what happens: the event's name, and the cache's. It should raise nothing: that would be raised
+            by whoever uses the cache.
 
     Raises:
         ConfigurationError: an empty name, a duration, a share or a choice that is not allowed.

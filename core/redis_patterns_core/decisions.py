@@ -13,11 +13,12 @@ from redis_patterns_core.value import value
 __all__ = ["Decision", "Taken"]
 
 _MICROSECONDS = 1_000_000
-_NUMBERS = 7  # that the script says of each limit
+_NUMBERS = 8  # that the script says of each limit
 
 
-Taken: TypeAlias = tuple[str, int, int]
-"""What was taken from one limit: the key of its state, how much, and when in microseconds of the server's clock."""
+Taken: TypeAlias = tuple[str, int, int, int]
+"""What was taken from one limit: the key of its state, how much, and in microseconds when, by the server's clock, and
+how long from then on until what was taken before has come back, where that comes back in order."""
 
 
 @value
@@ -79,7 +80,7 @@ def read(
     answers: Sequence[Reply], name: str, limit: int, key: str, cost: int, *, shaped: bool, spent: bool
 ) -> Decision:
     """Make the decision of one limit from the script's answer."""
-    allowed, remaining, retry, reset, next_, moment, delay = replies.integers(answers[0], _NUMBERS)
+    allowed, remaining, retry, reset, next_, moment, delay, turn = replies.integers(answers[0], _NUMBERS)
     return Decision(
         allowed == 1,
         limit,
@@ -91,7 +92,7 @@ def read(
         name,
         "redis",
         (),
-        ((key, cost, moment),) if spent and allowed == 1 else (),
+        ((key, cost, moment, turn),) if spent and allowed == 1 else (),
     )
 
 

@@ -10,6 +10,7 @@ rollout gets what it serves; everybody else has the default.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
@@ -75,6 +76,9 @@ class FlagRule:
         thousandths("percentage", self.percentage)
         if self.serve is not None:
             object.__setattr__(self, "serve", _serve(self.serve))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _built_again(self)
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -160,6 +164,9 @@ class Flag:
         for argument, value in made.items():
             object.__setattr__(self, argument, value)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _built_again(self)
+
     def __repr__(self) -> str:
         # What it says beyond its name, or a simple one would fill four lines.
         said = [repr(self.name)]
@@ -188,6 +195,12 @@ def thawed(value: Any) -> Any:
     if isinstance(value, tuple):
         return [thawed(held) for held in cast("tuple[object, ...]", value)]
     return sorted(cast("frozenset[str]", value)) if isinstance(value, frozenset) else value
+
+
+def _built_again(one: Flag | FlagRule) -> tuple[Any, ...]:
+    """Give what a copy, or a pickle, is built from: mappings that nobody can change can be neither."""
+    given = {of.name: thawed(getattr(one, of.name)) for of in fields(one) if of.init}
+    return functools.partial(type(one), **given), ()
 
 
 def _exact(argument: str, number: float) -> int:

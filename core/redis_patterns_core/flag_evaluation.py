@@ -9,6 +9,7 @@ Source: https://openfeature.dev/specification/types
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -76,6 +77,11 @@ class Evaluation(Generic[T]):
     message: str = ""
     metadata: Mapping[str, bool | int | float | str] = field(default_factory=lambda: _NOTHING, repr=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A mapping that nobody can change can be neither copied nor pickled.
+        told = (self.value, self.variant, self.reason, self.step, self.error, self.message, dict(self.metadata))
+        return type(self), told
+
 
 def failure(default: T, error: str, message: str, step: FlagStep = "error") -> Evaluation[T]:
     """Give the caller's default, and why."""
@@ -110,6 +116,11 @@ class FlagSnapshot:
 
     def __len__(self) -> int:
         return len(self.flags)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is compiled of the flags, and mappings that nobody can change, can be neither copied nor pickled.
+        again = functools.partial(type(self), unreadable=dict(self.unreadable), revision=self.revision)
+        return again, (list(self.flags.values()),)
 
     def __repr__(self) -> str:
         return f"<FlagSnapshot of {len(self.flags)} flags, revision {self.revision}>"

@@ -53,8 +53,8 @@ class Enqueued:
 
     Parameters:
         id: the job's; another one's where that has the unique key.
-        outcome: ``created``; ``exists``, as there is a job of this id already; ``done``, as there was, and it was done
-            lately; ``duplicate``, as another job has the unique key.
+        outcome: ``created``; ``exists``, as there is a job of this id already, also dead; ``done``, as there was,
+            and it was done lately; ``duplicate``, as another job has the unique key.
     """
 
     id: str
@@ -277,11 +277,11 @@ def read_known(reply: Reply, codec: Codec[T]) -> KnownJob[T]:
     id, state, since, record, payload, error, progress = replies.array(reply, 7)
     where = _STATES.get(state)
     known = replies.text(record).split("|", 7) if record else ["0"] * 8
-    if len(known) != 8 or not isinstance(payload, bytes):
+    if len(known) != 8 or not isinstance(payload, bytes | None):
         raise DecodeError("expected what is known of a job, got something else")
     _, attempts, lost, fence, _, enqueued, priority, _ = known
     try:
-        decoded = codec.decode(payload) if payload else None
+        decoded = None if payload is None else codec.decode(payload)
     except DecodeError:
         decoded = None
     return KnownJob(

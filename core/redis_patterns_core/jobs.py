@@ -21,6 +21,7 @@ to do distributed locking", 2016.
 from __future__ import annotations
 
 import random
+import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -65,6 +66,7 @@ _PAUSE = Script.load("jobs_pause")
 _PURGE = Script.load("jobs_purge")
 _INSPECT = Script.load("jobs_inspect")
 _LOOK = Script.load("jobs_look")
+_RESULT = Script.load("jobs_result")
 _WAKE = Script.load("jobs_wake")
 
 _MOST_PRIORITY = 1023
@@ -72,6 +74,8 @@ _MOST_AT_ONCE = 1000
 _STEP = 100
 """How many jobs one request moves because they are due or their leases are over."""
 _LONGEST_ID = 200
+_TOKEN = re.compile("[0-9A-Za-z_][0-9A-Za-z_-]{0,63}")
+"""What the scripts can tell from what is beside it: | and a space end a token, and one after - has settled its job."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +153,8 @@ class Jobs(Generic[T]):
 
         Parameters:
             payload: what is to be done.
-            id: the job's; a new one where none is given. Putting a job again whose id is known does nothing, also for a
-                while after it was done.
+            id: the job's; a new one where none is given. Putting a job again whose id is known does nothing: also one
+                that is dead, for `keep_dead_for`, and one that was done, for `remember`.
             delay: after how long it is due, in seconds or as a timedelta; at once unless it or `at` is given.
             at: when it is due, with a time zone.
             priority: -1023 to 1023; lower ones go first.
@@ -220,17 +224,18 @@ class Jobs(Generic[T]):
 
         Parameters:
             count: 1 to 1000.
-            worker: a name of the caller's own: who asks again with the same token gets the same jobs.
-            token: of this request; a new one where none is given.
+            worker: a name of the caller's own: who asks again with its token gets the same jobs, for a whole lease.
+            token: of this request, 1 to 64 letters, digits, ``_`` and ``-``, of which ``-`` is not the first; a new one
+                where none is given.
 
         Returns:
             A plan of one round trip, idempotent.
 
         Raises:
-            ConfigurationError: a count that is not allowed, or an empty name.
+            ConfigurationError: a count or a token that is not allowed, or an empty name.
         """
         validate.integer("count", count, least=1, most=_MOST_AT_ONCE)
-        return self._reserve(count, worker, token or secrets.token_hex(8))
+        return self._reserve(count, worker, _token(token))
 
     def reserve_when_woken(
         self, seconds: float, count: int = 1, *, worker: str, token: str | None = None
@@ -251,7 +256,7 @@ class Jobs(Generic[T]):
             ConfigurationError: as for `reserve`.
         """
         validate.integer("count", count, least=1, most=_MOST_AT_ONCE)
-        pause, shown, codec = _pause(seconds), token or secrets.token_hex(8), self.codec
+        pause, shown, codec = _pause(seconds), _token(token), self.codec
         commands = (Command(("BLPOP", self._key("wake"), pause)), self._reserving(count, worker, shown))
         # Not sent twice: the second would wait for a wake-up while the leases of what the first has got run.
         return Plan("jobs.reserve", commands, lambda answers: read_taken(answers[1], shown, codec), Effect.ONCE, pause)
@@ -266,9 +271,9 @@ class Jobs(Generic[T]):
             A plan of one round trip, idempotent.
 
         Raises:
-            ConfigurationError: an empty name.
+            ConfigurationError: an empty name, or a token that is not allowed.
         """
-        return self._reserve(0, worker, token)
+        return self._reserve(0, worker, _token(token))
 
     def ack(self, job: Job[Any], result: Any = None) -> Settlement:
         """Say that a job is done.
@@ -328,7 +333,9 @@ class Jobs(Generic[T]):
 
         Returns:
             A plan of one round trip that tells of each whether it is so: not where the lease had ended and somebody
-            else was given the job. Idempotent.
+            else was given the job. Idempotent; where the first answer was lost, the second may be that it is not so any
+            more: of a job that was given back, or was to be tried again, and that was taken meanwhile, or was gone as
+            somebody had cancelled it.
 
         Raises:
             ConfigurationError: none, or too many.
@@ -342,7 +349,8 @@ class Jobs(Generic[T]):
         words: list[str | bytes | int] = []
         for one in settlements:
             words += (one.verb, one.id, one.token, one.delay, one.text)
-        command = _SETTLE(keys, self._ms["remember"], self._ms["result_ttl"], *words)
+        kept = (self._ms["remember"], self._ms["result_ttl"], self.keep_dead, self._ms["keep_dead_for"])
+        command = _SETTLE(keys, *kept, *words)
 
         def parse(answers: Sequence[Reply]) -> list[bool]:
             return [code > 0 for code in replies.integers(answers[0], len(settlements))]
@@ -414,7 +422,7 @@ class Jobs(Generic[T]):
 
     @flow
     def result(self, id: str, *, wait: Duration = 0) -> Steps[Any]:
-        """Give what a job has given, which is kept for `result_ttl`.
+        """Give what a job has given, which is kept for `result_ttl`, or until it is to be done again.
 
         Parameters:
             id: the job's.
@@ -424,7 +432,7 @@ class Jobs(Generic[T]):
             A flow of one round trip; two where it waits.
 
         Raises:
-            JobFailed: the job is dead; says why.
+            JobFailed: the job is dead, and as long as that is kept; says why.
             LookupError: there is no result (yet).
             ConfigurationError: results are not kept, or a wait that is not allowed.
         """
@@ -432,7 +440,8 @@ class Jobs(Generic[T]):
             raise ConfigurationError("result_ttl must be set for results to be kept")
         seconds = validate.milliseconds("wait", wait, least=0) / 1000
         key = self._result_key(_id(id))
-        found = yield from Plan("jobs.result", (Command(("LINDEX", key, 0)),), replies.first, Effect.READS)
+        asked = _RESULT([key, *self._keys("job", "dead", "errors")], id)
+        found = yield from Plan("jobs.result", (asked,), replies.first, Effect.IDEMPOTENT)
         if found is None and seconds:
             # Onto itself, so that all who wait find it.
             pause = _pause(seconds)
@@ -482,14 +491,16 @@ class Jobs(Generic[T]):
             count: how many of those at most, 1 to 1000.
 
         Returns:
-            A plan of one round trip that gives how many there were; idempotent. One whose unique key is another job's
-            now stays dead, as do those for which there is no room.
+            A plan of one round trip that gives how many there were; idempotent where ids are given, of which those that
+            are not dead any more do not count: none, where the first answer was lost. One whose unique key is another
+            job's now stays dead, as do those for which there is no room; without ids the next is taken in its stead,
+            past up to 1000 of them.
 
         Raises:
             ConfigurationError: an id or a number that is not allowed.
         """
         most = len(ids) or validate.integer("count", count, least=1, most=_MOST_AT_ONCE)
-        keys = self._keys("ready", "delayed", "leased", "dead", "job", "unique", "meta", "wake")
+        keys = self._keys("ready", "delayed", "leased", "dead", "job", "unique", "meta", "wake", "progress", "cancel")
         command = _REDRIVE(keys, self.max_length or 0, most, *[_id(id) for id in ids])
         effect = Effect.IDEMPOTENT if ids else Effect.ONCE
         return Plan("jobs.redrive", (command,), replies.first_integer, effect)
@@ -500,12 +511,12 @@ class Jobs(Generic[T]):
         Returns:
             A plan of one round trip: it is ``cancelled``, or who works on it is ``told`` when it prolongs its lease, or
             there is no such job that is not dead, which is also what is said where the first answer was lost;
-            idempotent.
+            idempotent. One of which somebody is told is cancelled too where it fails, or is given back, before that.
 
         Raises:
             ConfigurationError: an id that is not allowed.
         """
-        keys = self._keys("ready", "delayed", "leased", "data", "job", "unique", "meta", "errors", "cancel")
+        keys = self._keys("ready", "delayed", "leased", "data", "job", "unique", "meta", "errors", "cancel", "progress")
         names: tuple[Literal["unknown", "cancelled", "told"], ...] = ("unknown", "cancelled", "told")
         command = _CANCEL(keys, _id(id))
 
@@ -535,7 +546,8 @@ class Jobs(Generic[T]):
         """Let no job be taken until `resume`; those that are worked on go on.
 
         Returns:
-            A plan of one round trip that tells whether it was otherwise before; idempotent.
+            A plan of one round trip that tells whether it was otherwise before, so not where the first answer was lost;
+            idempotent.
         """
         return self._paused(1)
 
@@ -543,7 +555,8 @@ class Jobs(Generic[T]):
         """Let jobs be taken again.
 
         Returns:
-            A plan of one round trip that tells whether it was otherwise before; idempotent.
+            A plan of one round trip that tells whether it was otherwise before, so not where the first answer was lost;
+            idempotent.
         """
         return self._paused(0)
 
@@ -559,7 +572,7 @@ class Jobs(Generic[T]):
         """
         if state not in {"ready", "delayed", "dead"}:
             raise ConfigurationError(f"state must be ready, delayed or dead, not {state!r}")
-        keys = self._keys(state, "data", "job", "unique", "errors", "meta")
+        keys = self._keys(state, "data", "job", "unique", "errors", "meta", "progress", "cancel")
         plan = Plan("jobs.purge", (_PURGE(keys, _MOST_AT_ONCE),), replies.first_integer, Effect.ONCE)
         total = 0
         while True:
@@ -604,6 +617,8 @@ class Jobs(Generic[T]):
             "dead",
             "errors",
             "given",
+            "progress",
+            "cancel",
         ]
         return _RESERVE(
             self._keys(*parts),
@@ -651,6 +666,15 @@ def _id(id: str) -> str:
     if len(validate.text("id", id)) > _LONGEST_ID:
         raise ConfigurationError(f"id must be a text of 1 to {_LONGEST_ID} characters, not {id!r}")
     return id
+
+
+def _token(token: str | None) -> str:
+    if token is None:
+        return secrets.token_hex(8)
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        # Which is not shown, as it is a secret.
+        raise ConfigurationError("token must be 1 to 64 letters, digits, _ and -, and not begin with -")
+    return token
 
 
 def _pause(seconds: float) -> float:

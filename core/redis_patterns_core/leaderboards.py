@@ -175,8 +175,8 @@ class Leaderboard(Board):
 
         Parameters:
             boards: 1 to 100 of the same name and namespace; this one may be among them.
-            ttl: seconds, or a timedelta, after which the result expires; needed, unless this board has a period, whose
-                end counts then.
+            ttl: seconds, or a timedelta, after which the result expires, whatever is written to it until then; needed,
+                unless this board has a period, whose end counts then.
             weights: what the scores of each are multiplied by; 1 unless given.
             aggregate: what becomes of several scores of a member: their ``"sum"``, the lowest or the highest.
             limit: how many members the others may have together, as a merge keeps Redis from all else meanwhile; the

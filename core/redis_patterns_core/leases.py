@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from redis_patterns_core import replies, validate
-from redis_patterns_core.errors import ConfigurationError, OutcomeUnknown, PatternsError, Unreachable
+from redis_patterns_core.errors import OutcomeUnknown, PatternsError, Unreachable
 from redis_patterns_core.flow import Defer, Flow, Now, Sleep, Steps, flow
 from redis_patterns_core.lease_records import Held, Lease, Occupancy, fingerprint, new_token
 from redis_patterns_core.plan import Command, Effect, Plan
@@ -181,12 +181,7 @@ class Leasable(ABC):
             return True
 
     def _lease(self, token: str | None) -> Lease:
-        if token is None:
-            token = new_token()
-        elif not isinstance(token, str) or not token.isascii() or not token:
-            # Not by way of validate.text, whose message would show it.
-            raise ConfigurationError("token must be a text of at least one character, all of them ASCII")
-        return Lease(self.name, token)
+        return Lease(self.name, new_token() if token is None else validate.token(token))
 
 
 class InOneStep(Leasable):

@@ -190,7 +190,7 @@ class Once(Generic[T]):
         wait_seconds = validate.milliseconds("wait", wait, least=0) / 1000
         mark = _hash(fingerprint)
         if token is not None:
-            _checked(token)
+            validate.token(token)
         return self._run(id, function, args, wait=wait_seconds, mark=mark, token=token, chance=chance)
 
     @flow
@@ -289,7 +289,7 @@ class Once(Generic[T]):
         Raises:
             ConfigurationError: an id, a token or a fingerprint that is not allowed.
         """
-        return self._claim(id, new_token() if token is None else _checked(token), _hash(fingerprint))
+        return self._claim(id, new_token() if token is None else validate.token(token), _hash(fingerprint))
 
     def renew(self, id: str, token: str) -> Plan[bool]:
         """Let a claim run for its lease from now; one that ran out runs again, unless somebody else has come.
@@ -303,7 +303,7 @@ class Once(Generic[T]):
         Raises:
             ConfigurationError: an id or a token that is not allowed.
         """
-        return self._renewal(id, _checked(token), self._lease_ms)
+        return self._renewal(id, validate.token(token), self._lease_ms)
 
     def complete(self, id: str, token: str, result: T) -> Plan[Claim[T]]:
         """Keep the result of what was done under a claim.
@@ -320,7 +320,7 @@ class Once(Generic[T]):
             ConfigurationError: an id or a token that is not allowed.
             EncodeError: the codec cannot write the result, or it is too large.
         """
-        return self._completion(id, _checked(token), self._encoded(result))
+        return self._completion(id, validate.token(token), self._encoded(result))
 
     def abandon(self, id: str, token: str) -> Plan[bool]:
         """Give up a claim under which nothing was done, so that the next may claim it.
@@ -334,7 +334,9 @@ class Once(Generic[T]):
         Raises:
             ConfigurationError: an id or a token that is not allowed.
         """
-        return Plan("once.abandon", self._call(_FORGET, id, _checked(token)), replies.first_is_one, Effect.IDEMPOTENT)
+        return Plan(
+            "once.abandon", self._call(_FORGET, id, validate.token(token)), replies.first_is_one, Effect.IDEMPOTENT
+        )
 
     # What there is
 
@@ -424,13 +426,6 @@ class Once(Generic[T]):
         result = self.codec.decode(payload) if kind == "done" and isinstance(payload, bytes) else None
         moment = None if kind == "absent" else replies.integer(since) / 1000
         return Claim(kind, "", result, moment, replies.integer(left) / 1000)
-
-
-def _checked(token: str) -> str:
-    if not isinstance(token, str) or not token.isascii() or not token:
-        # Not by way of validate.text, whose message would show it.
-        raise ConfigurationError("token must be a text of at least one character, all of them ASCII")
-    return token
 
 
 def _hash(fingerprint: str | bytes | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 from collections.abc import Callable, Sequence
 
@@ -19,4 +20,9 @@ def matching(paths: str | Sequence[str]) -> Callable[[str], bool]:
     given = (paths,) if isinstance(paths, str) else paths
     doors = [path.removesuffix("/*") for path in given]
     patterns = [re.compile(fnmatch.translate(path)) for path in (*given, *doors)]
-    return lambda path: any(pattern.match(path) for pattern in patterns)
+    # No closure: a rule that has it can be pickled.
+    return functools.partial(_match, patterns)
+
+
+def _match(patterns: Sequence[re.Pattern[str]], path: str) -> bool:
+    return any(pattern.match(path) for pattern in patterns)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Literal, TypeAlias
 
 from redis_patterns_core import validate
@@ -34,10 +34,12 @@ __all__ = [
     "Every",
     "Period",
     "due",
+    "key_part",
     "moment",
     "moment_or_now",
     "starts",
     "utc_now",
+    "zone_name",
 ]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -186,6 +188,26 @@ HOUR = Every(3600)
 DAY = Calendar("day")
 WEEK = Calendar("week")
 MONTH = Calendar("month")
+
+
+def zone_name(period: Period) -> str:
+    """Give the name of the zone by whose clocks a period begins.
+
+    Raises:
+        ConfigurationError: one without a name, by which another process could not know it.
+    """
+    zone = period.zone if isinstance(period, Calendar) else UTC
+    name: object = getattr(zone, "key", None) or (str(zone) if isinstance(zone, timezone) else None)
+    if not isinstance(name, str):
+        raise ConfigurationError(f"period must have a zone with a name, such as a ZoneInfo, not {zone!r}")
+    return name
+
+
+def key_part(period: Period, start: datetime) -> str:
+    """Give what keys call the period that begins then: ``day:2026-11-28``, or ``day:Europe/Berlin:2026-11-28``."""
+    # Days of two zones may have one label, and are not the same.
+    zone = zone_name(period)
+    return ":".join([period.name, *([] if zone == "UTC" else [zone]), period.label(start)])
 
 
 def starts(period: Period, first: datetime, until: datetime) -> Iterator[datetime]:

@@ -153,7 +153,9 @@ class Limit(Limiter):
         return self._plan("peek", id, cost, Effect.READS)
 
     def refund(self, decision: Decision) -> Plan[bool]:
-        """Give back what a hit took, where it still counts.
+        """Give back what a hit took, as far as it still counts: there is never more then than if it had not been taken.
+
+        What has come back by itself is not given a second time: of a bucket, what was taken first comes back first.
 
         Parameters:
             decision: what the hit gave; one that took nothing gives nothing back.
@@ -184,10 +186,10 @@ class Limit(Limiter):
         """Give what the script has to be told of this limit for a hit."""
         return (*self._words, cost, "1" if self.charge_refused else "0")
 
-    def given_back(self, moment: int, cost: int) -> tuple[Argument, ...]:
+    def given_back(self, cost: int, moment: int, turn: int) -> tuple[Argument, ...]:
         """Give what the script has to be told of this limit for a refund."""
-        algorithm, _, width, _ = self._numbers
-        return (algorithm, width, moment, cost)
+        algorithm, _, x, y = self._numbers
+        return (algorithm, x, y, moment, turn, cost)
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -270,10 +272,10 @@ def refund(name: str, limits: Sequence[Limit], decision: Decision) -> Plan[bool]
         raise ConfigurationError(f"decision must be one of these {len(limits)} limits, not of {len(taken)}")
     # What was taken in several slots goes back to each of them; all in one round trip.
     groups: dict[int, tuple[list[str], list[Argument]]] = {}
-    for limit, (key, cost, moment) in zip(limits, taken, strict=True):
+    for limit, (key, cost, moment, turn) in zip(limits, taken, strict=True):
         keys, words = groups.setdefault(slot(key), ([], []))
         keys.append(key)
-        words += limit.given_back(moment, cost)
+        words += limit.given_back(cost, moment, turn)
     commands = tuple([_REFUND(keys, *words) for keys, words in groups.values()])
     return Plan(name, commands, lambda answers: any(integer(answer) > 0 for answer in answers))
 

@@ -33,6 +33,9 @@ class Superseded:
     def __repr__(self) -> str:
         return "SUPERSEDED"
 
+    def __reduce__(self) -> str:
+        return "SUPERSEDED"  # a copy is the same
+
 
 SUPERSEDED = Superseded()
 """What `Sessions.look` gives for an id that was replaced lately: no session, but its client may have the new one."""

@@ -8,8 +8,8 @@ or is too far ahead of the server's clock, is refused with `NotCounted`.
 `Uniques` takes 12 KiB for a period at most, and less for few members, whatever their number; its standard error is
 0.81 %. `ExactUniques` is exact, and keeps all members.
 
-Keys: ``unique:{NAME}:PERIOD:LABEL``, a string, or ``unique:{NAME}:PERIOD:LABEL:exact``, a set;
-``unique:{NAME}:merging``, a string, within one step.
+Keys: ``unique:{NAME}:PERIOD:LABEL``, a string, or ``unique:{NAME}:PERIOD:LABEL:exact``, a set; in a zone
+``unique:{NAME}:PERIOD:ZONE:LABEL``; ``unique:{NAME}:merging``, a string, within one step.
 
 Source: https://redis.io/docs/latest/develop/data-types/probabilistic/hyperloglogs/
 """
@@ -26,7 +26,17 @@ from redis_patterns_core import hyperloglog, replies, retention, validate
 from redis_patterns_core.errors import ConfigurationError, DecodeError
 from redis_patterns_core.flow import Steps, flow
 from redis_patterns_core.keys import key
-from redis_patterns_core.periods import DAY, Calendar, Every, Period, moment_or_now, starts, utc_now
+from redis_patterns_core.periods import (
+    DAY,
+    Calendar,
+    Every,
+    Period,
+    key_part,
+    moment_or_now,
+    starts,
+    utc_now,
+    zone_name,
+)
 from redis_patterns_core.plan import Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.validate import Duration
@@ -72,6 +82,7 @@ class UniqueCounter(ABC):
         validate.namespace(self.namespace)
         if not isinstance(self.period, (Every, Calendar)):
             raise ConfigurationError(f"period must be one, such as DAY, not {self.period!r}")
+        zone_name(self.period)
         object.__setattr__(self, "_key", key("unique", self.name, namespace=self.namespace))
         object.__setattr__(self, "_keep_ms", validate.milliseconds("keep", self.keep))
         object.__setattr__(self, "_ahead_ms", validate.milliseconds("ahead", self.ahead, least=0))
@@ -164,7 +175,7 @@ class UniqueCounter(ABC):
         Raises:
             ConfigurationError: a time that is not allowed.
         """
-        return f"{self._key}:{self.period.name}:{self.period.label(self.period.start(at))}{self._end}"
+        return f"{self._key}:{key_part(self.period, self.period.start(at))}{self._end}"
 
     @abstractmethod
     def _add(self, members: Sequence[str], at: datetime) -> Plan[None]:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from redis_patterns_core.errors import ConfigurationError
 
-__all__ = ["EXACT_LIMIT", "Duration", "finite", "integer", "milliseconds", "namespace", "text"]
+__all__ = ["EXACT_LIMIT", "Duration", "finite", "integer", "milliseconds", "namespace", "text", "token"]
 
 Duration: TypeAlias = float | timedelta
 """Seconds as a number, or a timedelta."""
@@ -41,6 +41,13 @@ def text_or_empty(argument: str, value: str) -> str:
 def namespace(value: str) -> str:
     """Check a namespace: text, or nothing for none."""
     return text_or_empty("namespace", value)
+
+
+def token(value: str) -> str:
+    """Check a token: ASCII text that is not empty; the message does not show it, as it is a secret."""
+    if not isinstance(value, str) or not value.isascii() or not value:
+        raise ConfigurationError("token must be a text of at least one character, all of them ASCII")
+    return value
 
 
 def integer(argument: str, value: int, *, least: int, most: int = EXACT_LIMIT - 1) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 from redis_patterns_core import validate
 from redis_patterns_core.decisions import Decision
-from redis_patterns_core.errors import ConfigurationError, EncodeError
+from redis_patterns_core.errors import CommandFailed, ConfigurationError, EncodeError, PatternsError
 from redis_patterns_core.job_records import GiveUp, Holding, Job, RetryLater, Settlement, TakenJobs
 from redis_patterns_core.lines import Assignment, Exchange, Line, Listening, Running
 from redis_patterns_core.plan import Plan, batch
@@ -27,6 +27,8 @@ _MOST_AT_ONCE = 1000
 _MOST_PERMITS = 100
 _SLICE = 5.0
 """Seconds after which a worker that waits looks by itself: a wake-up may have gone to one that has died since."""
+_OUTAGE = 60.0
+"""Seconds without trouble after which trouble is another one: longer than between two attempts of a worker."""
 _Failure: TypeAlias = Literal["failed", "dead", "timed_out"]
 _JITTER = 0.002
 """Seconds: not all at the same moment who wait for the same."""
@@ -41,7 +43,7 @@ class Worker:
         name: tells it from others; a random one where none is given.
         about: what it says of itself to those who look.
         on_event: is told of what happens.
-        on_error: is told of what `on_event` raises, which harms nobody.
+        on_error: is told of what `on_event` raises, which harms nobody, and of trouble with Redis.
 
     Raises:
         ConfigurationError: a number that is not allowed, or an empty name.
@@ -65,6 +67,8 @@ class Worker:
         self._on_error = on_error
         self._open: dict[Assignment, None] = {}
         """Calls of handlers that have not ended, in the order in which they began."""
+        self._troubled_at: dict[str, float] = {}
+        """When there was trouble last, by its kind."""
 
     @property
     def busy(self) -> bool:
@@ -191,6 +195,19 @@ class Worker:
                 line.running[job.id, job.token] = Running(job, assignment, ends_at)
                 self._tell(line, "began", job)
         return begin
+
+    def trouble(self, error: PatternsError, now: float) -> None:
+        """Note that Redis could not be asked, or has refused: it is told once, however often it is tried again.
+
+        Parameters:
+            error: what running a plan has raised.
+            now: the time, by the driver's monotonic clock.
+        """
+        kind = error.code if isinstance(error, CommandFailed) else "away"
+        before = self._troubled_at.get(kind, -math.inf)
+        self._troubled_at[kind] = now
+        if now - before > _OUTAGE and self._on_error is not None:
+            self._on_error(error)
 
     # Waiting
 

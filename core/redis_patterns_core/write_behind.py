@@ -288,14 +288,14 @@ class WriteBehind(Generic[T]):
     def forget_dead(self, key: str) -> Plan[bool]:
         """Remove a dead letter, and tell whether there was one.
 
-        One round trip; idempotent.
+        One round trip; sent at most once.
 
         Raises:
             ConfigurationError: an empty key.
         """
         part, _ = self._place(key)
         command = Command(("HDEL", self._key(part, "dead"), key))
-        return Plan("behind.forget_dead", (command,), replies.first_is_one, Effect.IDEMPOTENT)
+        return Plan("behind.forget_dead", (command,), replies.first_is_one, Effect.ONCE)
 
     # Saving
 

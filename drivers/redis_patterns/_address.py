@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -161,7 +161,7 @@ class Address:
             # Not the error's text, nor as a cause: it may quote the part of the URL with the password in it.
             raise ConfigurationError(
                 "url and options must be a Redis URL, such as redis://localhost:6379/0, and options of Address; "
-                f"reading them failed with {type(error).__name__}"
+                f"reading them failed with {type(error).__name__}{unknown_option(error, options)}"
             ) from None
         if address.protocol not in (2, 3):
             raise ConfigurationError(f"protocol must be 2 or 3, not {address.protocol!r}")
@@ -223,6 +223,19 @@ def read_url(url: str) -> dict[str, Any]:
         with contextlib.suppress(ValueError):
             given["db"] = int(path.replace("/", ""))
     return given
+
+
+def unknown_option(error: Exception, options: Mapping[str, Any]) -> str:
+    """Give what a message says of the option that nobody knows, if that was it; nothing of the error's own text.
+
+    Only names that stand in a program: what looks like one in a URL may be a piece of a password.
+    """
+    if isinstance(error, TypeError):
+        unexpected = str(error).rpartition("got an unexpected keyword argument ")[2]
+        for name in options:
+            if unexpected in {repr(name), repr(name.removeprefix("ssl_"))}:
+                return f": there is no option {name!r}"
+    return ""
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
-from redis_patterns._address import Target
+from redis_patterns._address import Target, unknown_option
 from redis_patterns_core.errors import ConfigurationError
 
 _MANY = 2**31
@@ -68,9 +68,10 @@ def client_of(target: Target) -> redis.Redis:
         client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
     except (ValueError, TypeError, AttributeError, redis.RedisError) as error:
         # Not its text, nor as a cause: it may quote the part of the URL with the password in it.
+        named = unknown_option(error, {**target.options, **target.sentinel_kwargs})
         raise ConfigurationError(
             f"url and options must be what redis.Redis.from_url takes, such as redis://localhost and protocol=3; "
-            f"redis-py refused them with {type(error).__name__}"
+            f"redis-py refused them with {type(error).__name__}{named}"
         ) from None
     return client
 

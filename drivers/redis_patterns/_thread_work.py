@@ -109,7 +109,8 @@ class ThreadWork:
                     continue
             try:
                 got = self._run(exchange.plan)
-            except _TROUBLE:
+            except _TROUBLE as error:
+                self._tell_of(error)
                 time.sleep(pause * (0.5 + random.random() / 2))
                 pause = min(2.0, 2 * pause)
                 continue
@@ -118,6 +119,10 @@ class ThreadWork:
                 begin = self._worker.exchanged(exchange, got, asked_at=asked_at, now=self._clock())
             for assignment in begin:
                 self._inbox.put(assignment)
+
+    def _tell_of(self, error: PatternsError) -> None:
+        with self._changed:
+            self._worker.trouble(error, self._clock())
 
     def _wait(self) -> None:
         """Wait until a handler has ended, somebody says that there is work, or something is due; or a moment."""
@@ -134,7 +139,8 @@ class ThreadWork:
             asked_at = self._clock()
             try:
                 got = self._run(listening.plan)
-            except _TROUBLE:
+            except _TROUBLE as error:
+                self._tell_of(error)
                 time.sleep(0.2 * random.random())
                 with self._changed:
                     self._worker.unheard(listening)
@@ -193,7 +199,8 @@ class ThreadWork:
                 plan, asked = self._worker.beat()
             try:
                 got = self._run(plan)
-            except PatternsError:
+            except PatternsError as error:
+                self._tell_of(error)
                 with self._changed:
                     self._worker.overdue(self._clock())
                 self._over.wait(self._beats_every / 10)
@@ -227,7 +234,8 @@ class ThreadWork:
                 return
             try:
                 got = self._run(exchange.plan)
-            except PatternsError:
+            except PatternsError as error:
+                self._tell_of(error)
                 return  # their leases end by themselves
             with self._changed:
                 self._worker.exchanged(exchange, got, asked_at=0.0, now=0.0)

@@ -80,7 +80,8 @@ class AsyncWork:
                 continue
             try:
                 got = await self._run(exchange.plan)
-            except _TROUBLE:
+            except _TROUBLE as error:
+                self._worker.trouble(error, self._clock())
                 await anyio.sleep(pause * (0.5 + random.random() / 2))
                 pause = min(2.0, 2 * pause)
                 continue
@@ -103,7 +104,8 @@ class AsyncWork:
         asked_at = self._clock()
         try:
             got = await self._run(listening.plan)
-        except _TROUBLE:
+        except _TROUBLE as error:
+            self._worker.trouble(error, self._clock())
             await anyio.sleep(0.2 * random.random())
             self._worker.unheard(listening)
             self._changed.set()
@@ -155,7 +157,8 @@ class AsyncWork:
             plan, asked = self._worker.beat()
             try:
                 got = await self._run(plan)
-            except PatternsError:
+            except PatternsError as error:
+                self._worker.trouble(error, self._clock())
                 self._end(self._worker.overdue(self._clock()))
                 await anyio.sleep(pause / 10)
                 continue
@@ -177,7 +180,8 @@ class AsyncWork:
         while (exchange := self._worker.exchange(0.0, ask=False)) is not None:
             try:
                 got = await self._run(exchange.plan)
-            except _TROUBLE:
+            except _TROUBLE as error:
+                self._worker.trouble(error, self._clock())
                 return  # their leases end by themselves
             self._worker.exchanged(exchange, got, asked_at=0.0, now=0.0)
         for line in self._worker.lines:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import os
 import signal
 import subprocess
@@ -15,11 +16,24 @@ from typing import Any
 
 import anyio
 
-from redis_patterns_core.errors import ConfigurationError
-from redis_patterns_core.work import AnyWork, BatchWork, Work
+from redis_patterns_core import validate
+from redis_patterns_core.errors import ConfigurationError, PatternsError
+from redis_patterns_core.job_records import GiveUp, RetryLater
+from redis_patterns_core.work import AnyWork, BatchWork, Happening, Work, WorkEvent, works
+from redis_patterns_core.workers import Worker
 
-__all__ = ["found", "serve", "supervise"]
+__all__ = ["driver_for", "found", "serve", "supervise"]
 
+_logger = logging.getLogger("redis_patterns")
+_SAID: dict[Happening, tuple[int, str]] = {
+    "failed": (logging.WARNING, "failed, and is tried again"),
+    "timed_out": (logging.WARNING, "took too long, and is tried again"),
+    "dead": (logging.ERROR, "failed, and is dead"),
+    "unreadable": (logging.ERROR, "cannot be read, and is dead"),
+    "lost": (logging.WARNING, "was lost: its lease is over, and it is done again"),
+    "refused": (logging.WARNING, "was lost: its lease was over before it could be told what became of it"),
+}
+"""What is logged of a job, and how."""
 _AGAIN_AFTER = 1.0
 """Seconds until a process that has ended by itself is started again."""
 _LOOK_EVERY = 0.1
@@ -57,6 +71,7 @@ def found(target: str) -> AnyWork:
 
     Raises:
         ConfigurationError: there is no such thing, or it is something else.
+        Exception: whatever the module raises, and an ImportError in place of an error of this library.
     """
     module, _, name = target.partition(":")
     if not module or not name:
@@ -64,9 +79,17 @@ def found(target: str) -> AnyWork:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
-        work: Any = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        made: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # one that the module itself wants
         raise ConfigurationError(f"target {target!r} cannot be imported: {error}") from None
+    except PatternsError as error:
+        # Its message alone would not say where in the module it is.
+        raise ImportError(f"{module} cannot be imported") from error
+    if not hasattr(made, name):
+        raise ConfigurationError(f"target {target!r} cannot be imported: {module} has no {name!r}")
+    work: Any = getattr(made, name)
     if not issubclass(type(work), (Work, BatchWork)):
         kind = type(work).__name__
         raise ConfigurationError(f"target {target!r} must be a redis_patterns.Work or BatchWork, not {kind}")
@@ -74,10 +97,29 @@ def found(target: str) -> AnyWork:
     return known
 
 
+def driver_for(what: Sequence[AnyWork], name: str | None, *, concurrency: int, grace: float) -> str:
+    """Give the driver that does it, before anything has begun.
+
+    Parameters:
+        what: the works.
+        name: ``sync``, ``asyncio`` or ``trio``; asyncio for coroutine functions, else sync, where none is given.
+        concurrency, grace: as for a driver's ``work``.
+
+    Raises:
+        ConfigurationError: a driver that cannot call the handlers, two works of one queue, or a number that is not
+            allowed.
+    """
+    driver = name or ("asyncio" if inspect.iscoroutinefunction(what[0].function) else "sync")
+    for line in Worker(works(what), concurrency=concurrency).lines:
+        line.work.call(awaited=driver != "sync")
+    validate.milliseconds("grace", grace, least=0)
+    return driver
+
+
 def serve(
-    works: Sequence[AnyWork],
+    what: Sequence[AnyWork],
     url: str,
-    driver: str | None,
+    driver: str,
     say: Callable[[str], None],
     *,
     concurrency: int,
@@ -86,39 +128,51 @@ def serve(
 ) -> None:
     """Do jobs until SIGTERM or SIGINT comes, and what has begun is done, or given back after the grace time.
 
+    What becomes of a job that is not done is logged to ``redis_patterns``.
+
     Parameters:
-        works: what to do, the most important first.
+        what: the works, the most important first.
         url: of the server.
-        driver: ``sync``, ``asyncio`` or ``trio``; asyncio for coroutine functions, else sync, where none is given.
+        driver: what `driver_for` gave.
         say: shows a line.
         concurrency, grace: as for a driver's ``work``.
         parent: the process that has started this one, where it ends with that.
-
-    Raises:
-        ConfigurationError: a driver that cannot call the handlers, or a number that is not allowed.
     """
     stopping = Stopping(parent)
-    name = driver or ("asyncio" if inspect.iscoroutinefunction(works[0].function) else "sync")
-    module = importlib.import_module(f"redis_patterns.{name}")
+    module = importlib.import_module(f"redis_patterns.{driver}")
     options: dict[str, Any] = {
         "concurrency": concurrency,
         "grace": grace,
         "until": stopping,
-        "about": f"pid {os.getpid()}, {name}",
+        "about": f"pid {os.getpid()}, {driver}",
+        "on_event": _log,
     }
-    queues = ", ".join(repr(work.jobs.name) for work in works)
-    say(f"works on {queues}, {concurrency} at a time, on {name}")
-    if name == "sync":
+    queues = ", ".join(repr(work.jobs.name) for work in what)
+    say(f"works on {queues}, {concurrency} at a time, on {driver}")
+    if driver == "sync":
         with module.Driver.connect(url) as redis:
-            redis.work(*works, **options)
+            redis.work(*what, **options)
     else:
-        anyio.run(_serve_later, module, url, works, options, backend=name)
+        anyio.run(_serve_later, module, url, what, options, backend=driver)
     say("has stopped")
 
 
-async def _serve_later(module: Any, url: str, works: Sequence[AnyWork], options: dict[str, Any]) -> None:
+async def _serve_later(module: Any, url: str, what: Sequence[AnyWork], options: dict[str, Any]) -> None:
     async with module.Driver.connect(url) as redis:
-        await redis.work(*works, **options)
+        await redis.work(*what, **options)
+
+
+def _log(event: WorkEvent) -> None:
+    if event.what not in _SAID:
+        return
+    level, said = _SAID[event.what]
+    error = event.error
+    # Never the payload, which is somebody's; a traceback where there is one, and the handler did not mean it.
+    if error is None or isinstance(error, (RetryLater, GiveUp)) or error.__traceback__ is None:
+        why = error.why if isinstance(error, RetryLater) else str(error or "")
+        _logger.log(level, "job %r of %r %s%s", event.job.id, event.queue, said, f": {why}" if why else "")
+    else:
+        _logger.log(level, "job %r of %r %s", event.job.id, event.queue, said, exc_info=error)
 
 
 def supervise(
@@ -154,4 +208,5 @@ def supervise(
         for process in running:
             process.terminate()
         codes = [process.wait() for process in running]
-    return 1 if any(codes) else 0
+    # A process that had not come so far as to listen to signals had not begun anything either.
+    return 0 if all(code in {0, -signal.SIGTERM} for code in codes) else 1

@@ -74,7 +74,7 @@ class RateLimitMiddleware:
         standard: bool = True,
         legacy: bool = True,
     ) -> None:
-        self._app = app
+        self.app: WSGIApplication = app
         self._driver = driver
         self._limits = RateLimits(rules, standard=standard, legacy=legacy)
 
@@ -82,7 +82,7 @@ class RateLimitMiddleware:
         """Serve one request, as WSGI has it."""
         found = self._limits.step(_request(environ))
         if found is None:
-            return self._app(environ, start_response)
+            return self.app(environ, start_response)
         limiter, step = found
         driver = self._driver() if callable(self._driver) else self._driver
         decision = driver.run(step)
@@ -95,7 +95,7 @@ class RateLimitMiddleware:
             present = {name.lower() for name, _ in headers}
             return start_response(status, headers + [one for one in added if one[0] not in present], exc_info)
 
-        return self._app(environ, start_with_headers)
+        return self.app(environ, start_with_headers)
 
 
 class WsgiSession(WebSession):
@@ -188,14 +188,8 @@ class SessionMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request, as WSGI has it."""
-        request = _request(environ)
-        driver = self._driver() if callable(self._driver) else self._driver
-        settings = self._settings
-        session = WsgiSession(
-            driver, settings.when_down, settings.sessions, settings.shown(request), lambda: settings.device(request)
-        )
-        environ[SESSION] = session
-        response = _Response(environ, start_response, session, settings.cookie)
+        session = environ[SESSION] = self.open(environ)
+        response = _Response(environ, start_response, session, self._settings.cookie)
         try:
             body = self._app(environ, response.start)
         except DOWN as error:
@@ -205,6 +199,25 @@ class SessionMiddleware:
         if response.begun and response.refused is None:
             return body
         return _Body(body, response)
+
+    def open(self, environ: WSGIEnvironment) -> WsgiSession:
+        """Make the session of a request; what the application finds under `SESSION`. Nothing is read yet."""
+        request = _request(environ)
+        driver = self._driver() if callable(self._driver) else self._driver
+        settings = self._settings
+        return WsgiSession(
+            driver, settings.when_down, settings.sessions, settings.shown(request), lambda: settings.device(request)
+        )
+
+    def close(self, session: WsgiSession, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Save a session that was opened outside of a request, for tests, and give the response's headers with its own.
+
+        Raises:
+            LoginRevoked, TooManySessions, SessionGone, EncodeError: see `WebSession.commit`.
+        """
+        session.save()
+        session.close()
+        return session.headers(self._settings.cookie, headers)
 
 
 class _Response:

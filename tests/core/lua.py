@@ -109,8 +109,8 @@ class Fake:
             case "PEXPIREAT", [key, at]:
                 self.expiry[key] = int(at) * 1000
                 return 1
-            case "LINDEX", [key, "-1"]:
-                return self.lists[key][-1].encode() if key in self.lists else False
+            case "LINDEX", [key, "-1" | "-2" as end]:
+                return self.lists[key][int(end)].encode() if key in self.lists else False
             case "LRANGE", [key, first, last]:
                 return self.lua.table_from(
                     [entry.encode() for entry in self.lists.get(key, [])[int(first) : int(last) + 1]]

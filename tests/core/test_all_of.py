@@ -120,8 +120,8 @@ def test_a_delay_is_told_where_one_of_them_delays(version: str) -> None:
 
 # Several ids
 
-OK = [1, 5, 0, 0, 0, 7, 0]
-NO = [0, 0, 1_000_000, 0, 0, 7, 0]
+OK = [1, 5, 0, 0, 0, 7, 0, 0]
+NO = [0, 0, 1_000_000, 0, 0, 7, 0, 0]
 
 
 def test_each_of_its_own_id() -> None:
@@ -132,7 +132,7 @@ def test_each_of_its_own_id() -> None:
     dry.expect("all_of.hit_each").answer(OK)
     decision = dry.result
     assert (decision.allowed, [part.name for part in decision.parts]) == (True, ["secondly", "daily", "log"])
-    assert [cost for _, cost, _ in decision.taken] == [1, 2, 3]
+    assert [cost for _, cost, *_ in decision.taken] == [1, 2, 3]
     # Given back in one round trip, to each slot by a command of its own.
     assert [command.args[2:4] for command in three.refund(decision).commands] == [
         (2, "ratelimit:{ann}:fixed:secondly"),

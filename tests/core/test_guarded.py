@@ -28,11 +28,11 @@ AWAY = Unreachable("fixed_window.hit", "localhost:6379: refused")
 
 
 def allowed(remaining: int = 9) -> list[object]:
-    return [1, remaining, 0, 0, 0, 1_700_000_000_000_000, 0]
+    return [1, remaining, 0, 0, 0, 1_700_000_000_000_000, 0, 0]
 
 
 def refused(retry: int) -> list[object]:
-    return [0, 0, retry, retry, retry, 1_700_000_000_000_000, 0]
+    return [0, 0, retry, retry, retry, 1_700_000_000_000_000, 0, 0]
 
 
 def hit(guarded: Guarded, answer: Any, *, cost: int = 1, now: float = 100.0) -> Any:

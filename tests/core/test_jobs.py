@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from redis_patterns import (
+    Bytes,
     Command,
     ConfigurationError,
     DecodeError,
@@ -250,6 +251,37 @@ def test_dead_jobs_that_stay_dead() -> None:
     assert desk(desk.jobs.enqueue(6, unique="y")) == Enqueued("b", "duplicate")
 
 
+@pytest.mark.parametrize(("most", "redriven"), [(None, [2, 1, 0]), (2, [1, 0, 0])])
+def test_dead_jobs_past_those_that_stay_dead(most: int | None, redriven: list[int]) -> None:
+    """Without ids the next are tried again in their stead, as many as are wanted and as there is room for."""
+    desk = Desk(max_length=most)
+    for number in range(3):
+        desk(desk.jobs.enqueue(number, unique="x"))
+        desk(desk.jobs.settle(desk.jobs.give_up(desk.take()[0], "no")))
+        desk.server.clock.advance(1)
+    for number in range(3):
+        desk(desk.jobs.enqueue(number, id=f"{number}"))
+        desk(desk.jobs.settle(desk.jobs.give_up(desk.take()[0], "no")))
+    desk(desk.jobs.enqueue(7, unique="x", delay=60))
+    assert [desk(desk.jobs.redrive(count=2)) for _ in range(3)] == redriven
+    assert [job.id for job in desk.take()] == [f"{number}" for number in range(sum(redriven))]
+
+
+@pytest.mark.parametrize(("blocked", "redriven"), [(1000, [1, 2]), (1001, [0, 0])])
+def test_how_many_dead_jobs_are_passed_over(blocked: int, redriven: list[int]) -> None:
+    """A thousand."""
+    desk = Desk()
+    for start in range(0, blocked, 500):
+        uniques = [f"u{place}" for place in range(start, min(start + 500, blocked))]
+        desk(desk.jobs.enqueue_many(uniques, unique=uniques))
+        desk(desk.jobs.settle(*[desk.jobs.give_up(job, "no") for job in desk.take(500)]))
+        desk(desk.jobs.enqueue_many(uniques, unique=uniques, delay=60))
+    desk.server.clock.advance(1)
+    desk(desk.jobs.enqueue_many(range(3)))
+    desk(desk.jobs.settle(*[desk.jobs.give_up(job, "no") for job in desk.take()]))
+    assert [desk(desk.jobs.redrive(count=count)) for count in (1, 1000)] == redriven
+
+
 def test_cancel_and_reschedule() -> None:
     """One that nobody works on is gone, or due at another time; the worker of another is told."""
     desk = Desk()
@@ -265,6 +297,95 @@ def test_cancel_and_reschedule() -> None:
     assert desk(desk.jobs.cancel("b")) == "told"
 
 
+@pytest.mark.parametrize("verb", ["release", "retry"])
+def test_a_job_that_is_cancelled_while_it_is_worked_on(verb: str) -> None:
+    """It is not given again where its worker gives it back, or has failed on it, before that; nothing is left."""
+    desk = Desk()
+    desk(desk.jobs.enqueue(1, id="a", unique="x"))
+    desk(desk.jobs.enqueue(2, id="b"))
+    a, b = desk.take()
+    desk(desk.jobs.report(a, "half"))
+    assert desk(desk.jobs.cancel("a")) == "told"
+    say = desk.jobs.release if verb == "release" else lambda job: desk.jobs.retry(job, "no", delay=0)
+    assert desk(desk.jobs.settle(say(a), desk.jobs.ack(b))) == [True, True]
+    assert desk(desk.jobs.settle(say(a))) == [False], "it is not there any more"
+    assert desk.take() == []
+    assert desk.counts() == (0, 0, 0, 0)
+    assert desk(desk.jobs.inspect()).totals == {"enqueued": 2, "cancelled": 1, "acked": 1}
+    assert {key.rpartition(":")[2] for key in [*desk.server.keys()]} == {"meta", "done", "given", "wake"}
+    assert desk(desk.jobs.enqueue(3, id="a", unique="x")).created
+
+
+def test_a_job_that_is_cancelled_and_done_or_dead() -> None:
+    """Who works on it may have it done, or give it up."""
+    desk = Desk()
+    desk(desk.jobs.enqueue_many([1, 2], ids=["a", "b"]))
+    a, b = desk.take()
+    assert [desk(desk.jobs.cancel(id)) for id in "ab"] == ["told", "told"]
+    assert desk(desk.jobs.settle(desk.jobs.ack(a), desk.jobs.give_up(b, "no"))) == [True, True]
+    assert [one.state for one in desk(desk.jobs.look("a", "b"))] == ["done", "dead"]
+
+
+@pytest.mark.parametrize("verb", ["purge", "redrive", "forgotten", "unreadable"])
+def test_what_was_said_of_a_job_ends_with_it(verb: str) -> None:
+    """How far it has come, and that it should be given up, is not said of the next of its id, nor of its next run."""
+    desk = Desk(losses=1, keep_dead_for=60)
+    desk(desk.jobs.enqueue(1, id="a"))
+    (job,) = desk.take()
+    desk(desk.jobs.report(job, "half"))
+    assert desk(desk.jobs.cancel("a")) == "told"
+    if verb == "unreadable":
+        desk(Plan("written", (Command(("HSET", "jobs:{work}:job", "a", "nonsense")),), len))
+    desk.server.clock.advance(30)
+    assert desk.take() == []
+    assert desk(desk.jobs.look("a"))[0].progress == ""
+    assert not {"jobs:{work}:progress", "jobs:{work}:cancel"} & {*desk.server.keys()}
+    if verb == "purge":
+        assert desk(desk.jobs.purge("dead")) == 1
+    elif verb != "forgotten":
+        assert desk(desk.jobs.redrive("a")) == 1
+    else:
+        desk.server.clock.advance(60)
+        assert desk.take() == []
+    if verb in {"purge", "forgotten"}:
+        assert desk(desk.jobs.enqueue(2, id="a")).created
+    (job,) = desk.take()
+    assert desk(desk.jobs.extend([job], worker="w")) == ["held"]
+    assert desk(desk.jobs.look("a"))[0].progress == ""
+
+
+@pytest.mark.parametrize("verb", ["cancel", "purge", "orphan"])
+def test_how_far_a_job_had_come_is_not_kept_for_ever(verb: str) -> None:
+    """Of one that was to be tried again, and was thrown away or not found instead."""
+    desk = Desk()
+    desk(desk.jobs.enqueue(1, id="a"))
+    (job,) = desk.take()
+    desk(desk.jobs.report(job, "half"))
+    desk(desk.jobs.settle(desk.jobs.retry(job, "no", delay=1)))
+    assert desk(desk.jobs.look("a"))[0].progress == "half"
+    if verb == "cancel":
+        assert desk(desk.jobs.cancel("a")) == "cancelled"
+    elif verb == "purge":
+        assert desk(desk.jobs.purge("delayed")) == 1
+    else:
+        desk(Plan("lost", (Command(("DEL", "jobs:{work}:data")),), len))
+        desk.server.clock.advance(1)
+        assert desk.take() == []
+    assert not {f"jobs:{{work}}:{part}" for part in ("progress", "job", "errors")} & {*desk.server.keys()}
+
+
+def test_what_an_older_version_has_left_of_a_dead_job() -> None:
+    """It is gone when the job is tried again."""
+    desk = Desk()
+    desk(desk.jobs.enqueue(1, id="a"))
+    desk(desk.jobs.settle(desk.jobs.give_up(desk.take()[0], "no")))
+    left = (Command(("HSET", "jobs:{work}:progress", "a", "half")), Command(("HSET", "jobs:{work}:cancel", "a", 1)))
+    desk(Plan("written", left, len))
+    assert desk(desk.jobs.redrive("a")) == 1
+    assert desk(desk.jobs.look("a"))[0].progress == ""
+    assert desk(desk.jobs.extend(desk.take(), worker="w")) == ["held"]
+
+
 def test_pause() -> None:
     """Nothing is taken meanwhile; each verb tells whether it changed something."""
     desk = Desk()
@@ -276,6 +397,32 @@ def test_pause() -> None:
     assert [desk(desk.jobs.resume()), desk(desk.jobs.resume())] == [True, False]
     assert desk(desk.jobs.inspect()).paused is False
     assert len(desk.take()) == 1
+
+
+@pytest.mark.parametrize(
+    ("ids", "unique", "fits"),
+    [
+        (["a", "a", "b"], None, True),
+        (["a", "b", "c"], None, False),
+        (None, ["x", "x", "y"], True),
+        (None, ["x", "y", "z"], False),
+        (["a", "b", "a", "c"], ["x", "x", "y", "z"], True),
+        (["a", "b", "b"], ["x", "x", "y"], True),
+        (["a", "b", "b", "c"], ["x", "x", "y", "z"], False),
+        (["old", "b", "b", "c"], ["x", "x", "y", "z"], True),
+    ],
+)
+def test_what_fits(ids: list[str] | None, unique: list[str] | None, *, fits: bool) -> None:
+    """What is put counts, and not what is the same as another of the call, or there."""
+    desk = Desk(max_length=3)
+    desk(desk.jobs.enqueue(0, id="old", delay=60))
+    put = desk.jobs.enqueue_many([0] * len(ids or unique or []), ids=ids, unique=unique)
+    if fits:
+        assert sum(one.created for one in desk(put)) == desk.counts()[0] == 2
+    else:
+        with pytest.raises(QueueFull):
+            desk(put)
+        assert desk.counts() == (0, 1, 0, 0)
 
 
 def test_limits() -> None:
@@ -303,6 +450,22 @@ def test_who_asks_again_gets_the_same_jobs() -> None:
     assert [job.payload for job in other.jobs] == [2]
 
 
+def test_who_asks_again_has_a_whole_lease() -> None:
+    """From the request that was answered: the worker does not reckon from the one whose answer was lost."""
+    desk = Desk()
+    desk(desk.jobs.enqueue(1))
+    for _ in range(2):
+        taken = desk(desk.jobs.reserve(worker="w", token="t"))
+        assert (len(taken.jobs), taken.next_in) == (1, 30.001)
+        desk.server.clock.advance(20)
+    assert len(desk(desk.jobs.recall(worker="w", token="t")).jobs) == 1
+    desk.server.clock.advance(29.999)
+    assert desk.take(worker="other") == []
+    desk.server.clock.advance(0.001)
+    assert len(desk.take(worker="other")) == 1
+    assert desk(desk.jobs.reserve(worker="w", token="t")).jobs == ()
+
+
 def test_a_payload_that_cannot_be_read() -> None:
     """It is told apart, so that it can be given up; what is known of it has no payload."""
     desk = Desk()
@@ -315,6 +478,72 @@ def test_a_payload_that_cannot_be_read() -> None:
     assert desk(desk.jobs.look("a"))[0].payload is None
     desk(desk.jobs.settle(desk.jobs.give_up(job, "unreadable")))
     assert desk.counts() == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize("state", ["ready", "delayed", "leased"])
+@pytest.mark.parametrize(("record", "fence"), [("nonsense", 0), ("1|0|0|7|w|x|0|", 7), ("", 0)])
+def test_a_record_that_cannot_be_read(state: str, record: str, fence: int) -> None:
+    """Its job is dead, with its payload, and can be tried again; others are given, and none waits for it."""
+    desk = Desk()
+    delay = 1 if state == "delayed" else 0
+    desk(desk.jobs.enqueue_many([1, 2], ids=["a", "b"], unique=["x", "y"], delay=delay))
+    if state == "leased":
+        desk(desk.jobs.enqueue(0, id="0", priority=-1))
+        assert len(desk.take()) == 3
+    desk(Plan("written", (Command(("HSET", "jobs:{work}:job", "a", record)),), len))
+    assert desk(desk.jobs.inspect()).oldest == 0
+    desk.server.clock.advance(31)
+    assert "b" in [job.id for job in desk.take()]
+    (dead,) = desk(desk.jobs.dead())
+    assert (dead.id, dead.payload, dead.fence, dead.attempts) == ("a", 1, fence, 0)
+    assert dead.error == f"what is known of it cannot be read: {record}"
+    assert desk(desk.jobs.inspect()).totals["died"] == 1
+    assert [desk(desk.jobs.enqueue(3, unique=key, delay=1)).created for key in "xy"] == [True, False]
+    assert desk(desk.jobs.redrive("a")) == 1
+    (job,) = desk.take()
+    assert (job.id, job.payload, job.fence) == ("a", 1, fence + 1)
+    assert desk(desk.jobs.settle(desk.jobs.ack(job))) == [True]
+
+
+@pytest.mark.parametrize("part", ["data", "job"])
+@pytest.mark.parametrize("state", ["ready", "delayed", "leased"])
+def test_a_job_of_which_a_part_was_lost(part: str, state: str) -> None:
+    """It is counted and forgotten when its turn comes, and its unique key is free."""
+    desk = Desk()
+    desk(desk.jobs.enqueue(1, id="a", unique="x", delay=1 if state == "delayed" else 0))
+    if state == "leased":
+        desk.take()
+    desk(Plan("lost", (Command(("DEL", f"jobs:{{work}}:{part}")),), len))
+    desk.server.clock.advance(30)
+    assert desk.take() == []
+    assert desk(desk.jobs.inspect()).totals["orphans"] == 1
+    assert not {f"jobs:{{work}}:{name}" for name in ("data", "job", "errors", "ready", "leased")} & {
+        *desk.server.keys()
+    }
+    assert desk(desk.jobs.enqueue(2, id="b", unique="x")).created
+
+
+def test_a_unique_key_of_a_job_that_is_not_there() -> None:
+    """It is free, also for a dead one that is tried again; that of a job that is there is not."""
+    desk = Desk()
+    desk(desk.jobs.enqueue(1, id="a", unique="x"))
+    desk(desk.jobs.settle(desk.jobs.give_up(desk.take()[0], "no")))
+    desk(Plan("written", (Command(("HSET", "jobs:{work}:unique", "x", "gone", "y", "gone")),), len))
+    assert desk(desk.jobs.redrive("a")) == 1
+    assert desk(desk.jobs.enqueue(2, unique="x")) == Enqueued("a", "duplicate")
+    assert desk(desk.jobs.enqueue(3, id="b", unique="y")).created
+    assert desk(desk.jobs.enqueue(4, unique="y")) == Enqueued("b", "duplicate")
+
+
+def test_an_empty_payload() -> None:
+    """Is one, also where it is looked at; one that is not there is none."""
+    desk = Desk()
+    raw: Jobs[bytes] = Jobs("work", codec=Bytes())
+    desk(raw.enqueue(b"", id="a"))
+    assert [one.payload for one in desk(raw.look("a", "none"))] == [b"", None]
+    (job,) = desk(raw.reserve(worker="w")).jobs
+    desk(raw.settle(raw.give_up(job, "no")))
+    assert [one.payload for one in desk(raw.dead())] == [b""]
 
 
 def test_counts() -> None:
@@ -352,6 +581,44 @@ def test_results() -> None:
     desk.server.clock.advance(61)
     with pytest.raises(LookupError):
         desk(desk.jobs.result("a"))
+
+
+@pytest.mark.parametrize("wait", [0, 0.01])
+def test_a_result_is_that_of_the_last_run(wait: float) -> None:
+    """A job that is to be done again has none until it is done; neither its death nor what it gave before is one."""
+    desk = Desk(result_ttl=60, remember=1, losses=1)
+
+    def waits() -> None:
+        with pytest.raises(LookupError, match="no result yet"):
+            desk(desk.jobs.result("a", wait=wait))
+
+    desk(desk.jobs.enqueue(1, id="a"))
+    desk(desk.jobs.settle(desk.jobs.give_up(desk.take()[0], "broken")))
+    for redrive in (desk.jobs.redrive("a"), desk.jobs.redrive()):
+        with pytest.raises(JobFailed, match="broken"):
+            desk(desk.jobs.result("a", wait=wait))
+        assert desk(redrive) == 1
+        waits()
+        (job,) = desk.take()
+        waits()
+        desk(desk.jobs.settle(desk.jobs.give_up(job, "broken again")))
+    assert desk(desk.jobs.redrive("a")) == 1
+    desk(desk.jobs.settle(desk.jobs.ack(desk.take()[0], "first")))
+    assert desk(desk.jobs.result("a", wait=wait)) == "first"
+    desk.server.clock.advance(1)
+    assert desk(desk.jobs.result("a", wait=wait)) == "first", "it is kept for longer than that it was done"
+    assert desk(desk.jobs.enqueue(2, id="a", delay=5)).created
+    waits()
+    desk.server.clock.advance(5)
+    desk(desk.jobs.settle(desk.jobs.ack(desk.take()[0], "second")))
+    assert desk(desk.jobs.result("a", wait=wait)) == "second"
+    desk.server.clock.advance(1)
+    assert desk(desk.jobs.enqueue(3, id="a")).created
+    assert len(desk.take()) == 1
+    desk.server.clock.advance(30)
+    assert desk.take() == []
+    with pytest.raises(JobFailed, match="lost 1 times"):
+        desk(desk.jobs.result("a", wait=wait))
 
 
 def test_a_result_that_is_waited_for() -> None:
@@ -420,7 +687,7 @@ def test_a_purge_of_many() -> None:
         (JOBS.pause, "jobs.pause", Effect.IDEMPOTENT),
         (JOBS.resume, "jobs.resume", Effect.IDEMPOTENT),
         (lambda: next(JOBS.purge("dead").steps()), "jobs.purge", Effect.ONCE),
-        (lambda: next(Jobs[Any]("w", result_ttl=1).result("a").steps()), "jobs.result", Effect.READS),
+        (lambda: next(Jobs[Any]("w", result_ttl=1).result("a").steps()), "jobs.result", Effect.IDEMPOTENT),
     ],
 )
 def test_names_and_effects(make: Callable[[], Any], name: str, effect: Effect) -> None:
@@ -496,6 +763,18 @@ def test_nonsense_is_refused(wrong: dict[str, Any], said: str) -> None:
         (lambda: JOBS.reserve(0, worker="w"), "count must"),
         (lambda: JOBS.reserve(1001, worker="w"), "count must"),
         (lambda: JOBS.reserve(worker=""), "worker must"),
+        *[
+            (
+                lambda make=make, token=token: make(token),
+                "token must be 1 to 64 letters, digits, _ and -, and not begin with -$",
+            )
+            for token in nonsense("", 7, b"t", "a b", "w1|42", "-t", "ä", "t" * 65, "t\n")
+            for make in (
+                lambda token: JOBS.reserve(worker="w", token=token),
+                lambda token: JOBS.reserve_when_woken(1, worker="w", token=token),
+                lambda token: JOBS.recall(worker="w", token=token),
+            )
+        ],
         (lambda: JOBS.retry(JOB, "", delay=-1), "delay must"),
         (JOBS.settle, "settlements must be 1 to 1000 at once, not 0"),
         (lambda: JOBS.settle(*[JOBS.ack(JOB)] * 1001), "settlements must be 1 to 1000 at once, not 1001"),
@@ -523,9 +802,11 @@ def test_bad_arguments_are_named(call: Callable[[], object], said: str) -> None:
 
 def test_the_limits_are_allowed() -> None:
     """The greatest and the least numbers that the errors name."""
-    assert JOBS.reserve(1000, worker="w").commands[0].args[15] == 1000
-    assert len(JOBS.settle(*[JOBS.ack(JOB)] * 1000).commands[0].args) == 3 + 13 + 2 + 5000
+    assert JOBS.reserve(1000, worker="w").commands[0].args[17] == 1000
+    assert len(JOBS.settle(*[JOBS.ack(JOB)] * 1000).commands[0].args) == 3 + 13 + 4 + 5000
     assert len(JOBS.extend([JOB] * 1000, worker="w").commands[0].args) == 3 + 4 + 3 + 2000
+    for token in ("t" * 64, "_-", "0Z-z"):
+        assert JOBS.reserve(worker="w", token=token).commands[0].args[19] == token
     assert JOBS.dead(1000, skip=0).name == "jobs.look"
     assert JOBS.cancel("x" * 200).commands[0].args[-1] == "x" * 200
     assert JOBS.redrive(count=1000).commands[0].args[-1] == 1000
@@ -577,7 +858,7 @@ def test_malformed_jobs_are_decode_errors(reply: Any) -> None:
     [
         None,
         [b"a", b"ready", b"0", b"1|2", b"1", None, None],
-        [b"a", b"ready", b"0", b"s|0|0|1|x|0|0|u", None, None, None],
+        [b"a", b"ready", b"0", b"s|0|0|1|x|0|0|u", 1, None, None],
     ],
 )
 def test_a_malformed_known_job_is_a_decode_error(reply: Any) -> None:
@@ -603,6 +884,57 @@ def test_nothing_is_left_of_a_cancelled_job() -> None:
     assert [job.payload for job in desk.take()] == [3]
     desk.server.clock.advance(0.001)
     assert [job.payload for job in desk.take()] == [4]
+
+
+def test_what_is_kept_has_a_bound() -> None:
+    """However many are done or die at once: each that settles some forgets twice as many that are over."""
+    desk = Desk(remember=1, keep_dead=3, keep_dead_for=100)
+    size = Plan("size", (Command(("ZCARD", "jobs:{work}:done")), Command(("HLEN", "jobs:{work}:data"))), list)
+
+    def round_of(count: int, end: Callable[[Job[Any]], Settlement]) -> list[int]:
+        desk.server.clock.advance(1)
+        desk(desk.jobs.enqueue_many(range(count)))
+        desk(desk.jobs.settle(*map(end, desk.take(count))))
+        sizes: list[int] = desk(size)
+        return sizes
+
+    assert [round_of(300, desk.jobs.ack)[0] for _ in range(4)] == [300, 300, 300, 300]
+    assert round_of(50, desk.jobs.ack)[0] == 150, "100 where they are asked for, and twice 50"
+
+    def ends(job: Job[Any]) -> Settlement:
+        return desk.jobs.give_up(job, "no")
+
+    assert [round_of(250, ends)[1] for _ in range(3)] == [3, 3, 3]
+    assert [job.payload for job in desk(desk.jobs.dead())] == [249, 248, 247]
+    desk.server.clock.advance(98)
+    assert round_of(2, ends)[1] == 3
+    desk.server.clock.advance(99)
+    assert round_of(1, ends)[1] == 1, "two that were there were too old"
+
+
+def test_workers_that_do_not_come_again_are_forgotten() -> None:
+    """Who beats, or asks, forgets some of those that are gone, though what it says of itself keeps their hashes."""
+    desk = Desk(lease=1)
+    sizes = Plan("sizes", tuple(Command(("HLEN", f"jobs:{{work}}:{part}")) for part in ("workers", "given")), list)
+
+    def turn(worker: str) -> None:
+        desk(desk.jobs.enqueue(1))
+        jobs = desk.take(worker=worker)
+        desk(desk.jobs.extend(jobs, worker=worker))
+        desk(desk.jobs.settle(*map(desk.jobs.ack, jobs)))
+
+    for number in range(20):
+        turn(f"pod-{number}")
+    assert desk(sizes) == [20, 20]
+    for number in range(20, 60):
+        desk.server.clock.advance(6)
+        turn("stays")
+        turn(f"pod-{number}")
+    workers, given = desk(sizes)
+    assert workers < 15, "of 61, by chance"
+    assert given < 40, "of 61; as it is kept for a minute, that of 10 is there at least"
+    taken = desk(desk.jobs.reserve(worker="stays", token="t"))
+    assert desk(desk.jobs.reserve(worker="stays", token="t")).jobs == taken.jobs
 
 
 def test_where_a_job_is() -> None:

@@ -24,6 +24,13 @@ from redis_patterns_core.keyspace import KINDS, known, matching, problems
         (b"jobs:{mails}:result:7", "jobs:{}:result:*", "jobs:{mails}", "result:7"),
         (b"unique:{page}:day:2026-11-28", "unique:{}:*", "unique:{page}", "day:2026-11-28"),
         (b"unique:{page}:day:2026-11-28:exact", "unique:{}:*:exact", "unique:{page}", "day:2026-11-28:exact"),
+        (b"unique:{x}:day:Pacific/Apia:2026-11-28", "unique:{}:*", "unique:{x}", "day:Pacific/Apia:2026-11-28"),
+        (
+            b"unique:{x}:day:UTC+05:30:2026-11-28:exact",
+            "unique:{}:*:exact",
+            "unique:{x}",
+            "day:UTC+05:30:2026-11-28:exact",
+        ),
         (b"counter:{a}:increment:7", "counter:{}:*increment:*", "counter:{a}", "increment:7"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,7 @@ from redis_patterns import (
     WEEK,
     BoardRefused,
     Calendar,
+    Command,
     ConfigurationError,
     DecodeError,
     Effect,
@@ -31,7 +32,7 @@ from redis_patterns import (
     Text,
 )
 from redis_patterns.testing.memory import Server
-from tests.core.nonsense import nonsense
+from tests.core.nonsense import Nameless, nonsense
 
 BOARD = Leaderboard("w")
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -292,19 +293,6 @@ def test_parts_have_keys_of_their_own() -> None:
     assert all(key.startswith("leaderboard:{w}") for key in keys)
 
 
-class Nameless(tzinfo):
-    """A zone that another process could not name."""
-
-    def utcoffset(self, _: datetime | None) -> timedelta:
-        return timedelta(0)
-
-    def dst(self, _: datetime | None) -> timedelta:
-        return timedelta(0)
-
-    def tzname(self, _: datetime | None) -> str:
-        return "here"
-
-
 @pytest.mark.parametrize(
     ("argument", "options"),
     [
@@ -424,6 +412,62 @@ def test_a_board_ends_to_the_millisecond(now: float, expired: bool) -> None:
         else:
             server.run(plan)
         assert server.expiries() == ([] if expired else [3.0])
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        [{"ann": 20}],
+        [{"ann": 20}, {"ann": 30}],
+        [{"bob": 5}, {"ann": 5}],
+        [{"ann": 20, "bob": 30}, {"bob": 20}],
+    ],
+)
+def test_a_merged_board_expires_as_a_whole(writes: list[dict[str, float]]) -> None:
+    """Also where its only score is replaced: then the board is empty, and the next one begins with rank 1."""
+    server = Server()
+    board, source = Leaderboard("w", part="x", ties="dense"), Leaderboard("w")
+    server.run(source.add("ann", 10))
+    server.run(board.merge([source], ttl=1))
+    for scores in writes:
+        server.clock.advance(0.25)
+        server.run(board.submit_many(scores, mode="set"))
+        server.run(MemberData[str](board).put("ann", "Ann"))
+        assert server.expiries() == [1.0] * 3, "the board, its scores and its data"
+    server.clock.advance(1)
+    assert server.keys() == ["leaderboard:{w}"]
+    assert server.run(board.submit("bob", 5)) == ScoreChange(None, 5, 1)
+    assert server.expiries() == [], "a board that is not merged is for ever"
+
+
+@pytest.mark.parametrize("options", [{"ties": "dense"}, {"first_come": True}, {"ties": "dense", "first_come": True}])
+def test_what_is_beside_a_board_lives_as_long(options: dict[str, Any]) -> None:
+    """A TTL that a board was given is that of all of it from the next write on, and none is given to what has one."""
+    server, board = Server(), Leaderboard("w", **options)
+    expire = Plan("expire", (Command(("PEXPIRE", board.key, 2000)),), lambda answers: answers[0])
+    server.run(board.submit_many({"ann": 1, "bob": 2}))
+    server.run(expire)
+    server.clock.advance(1)
+    server.run(board.submit_many({"ann": 3, "bob": 3}))
+    assert set(server.expiries()) == {2.0}
+    assert len(server.expiries()) == len(server.keys()) == 1 + sum({"ties": 1, "first_come": 2}[one] for one in options)
+    server.run(board.remove("ann"))
+    server.run(board.add("cy", 4))
+    assert set(server.expiries()) == {2.0}
+
+
+@pytest.mark.parametrize("options", [{"ties": "dense"}, {"first_come": True}, {"ties": "dense", "first_come": True}])
+def test_nothing_is_beside_a_board_that_is_gone(options: dict[str, Any]) -> None:
+    """What outlives the board that it was of is not taken for that of the next one."""
+    server, board = Server(), Leaderboard("w", **options)
+    server.run(board.submit_many({"ann": 1, "bob": 2}))
+    server.run(MemberData[str](board).put("ann", "Ann"))
+    server.run(Plan("gone", (Command(("DEL", board.key)),), lambda answers: answers[0]))
+    assert server.run(board.submit("bob", 0)) == ScoreChange(None, 0, 1)
+    assert server.run(MemberData[str](board).around("bob")) == [(Entry("bob", 0.0, 1), None)]
+    assert server.run(MemberData[str](board).get("ann")) is None
+    assert server.run(board.remove("bob")) is True
+    assert server.keys() == []
 
 
 def test_rows_with_data() -> None:

@@ -211,7 +211,7 @@ def test_a_decision_is_true_when_it_allows() -> None:
 
 def test_what_is_shown_of_a_decision() -> None:
     """What is the usual is left out, and so are the ids of whom it took from."""
-    taken = (("bucket:{ann}:b", 1, 7),)
+    taken = (("bucket:{ann}:b", 1, 7, 0),)
     shown = "Decision(allowed=True, limit=2, remaining=1, retry_after=0.0, reset_after=0.25, next_after=0.25"
     assert repr(Decision(True, 2, 1, 0.0, 0.25, 0.25, taken=taken)) == f"{shown})"
     assert repr(Decision(True, 2, 1, 0.0, 0.25, 0.25, 0.5, "b", "local")) == (
@@ -221,12 +221,13 @@ def test_what_is_shown_of_a_decision() -> None:
 
 def test_never_is_not_a_long_wait() -> None:
     """A hit that costs more than the bucket holds will never be allowed, and says so."""
-    assert TokenBucket("b", capacity=2, refill_rate=1).hit("id", 3).parse([[0, 2, -1, 0, 0, 0, 0]]).retry_after is None
+    bucket = TokenBucket("b", capacity=2, refill_rate=1)
+    assert bucket.hit("id", 3).parse([[0, 2, -1, 0, 0, 0, 0, 0]]).retry_after is None
 
 
-@pytest.mark.parametrize("reply", [None, [1, 2, 3, 4], [1, 2, 3, 4, 5, 6, b"7"], b"x", [1, 2, 3, 4, 5, 6, 7, 8]])
+@pytest.mark.parametrize("reply", [None, [1, 2, 3, 4], [1, 2, 3, 4, 5, 6, 7, b"8"], b"x", [1, 2, 3, 4, 5, 6, 7]])
 def test_a_malformed_answer_is_a_decode_error(reply: object) -> None:
-    """What is not seven integers is no answer of the script."""
+    """What is not eight integers is no answer of the script."""
     with pytest.raises(DecodeError):
         TokenBucket("b", capacity=2, refill_rate=1).hit("id").parse([reply])
 
@@ -374,13 +375,18 @@ def at_the_start(version: str) -> Fake:
         *[
             (
                 lambda kind=kind: EVERY[kind].refund(
-                    Decision(True, 5, 4, 0.0, 0.0, 0.0, taken=((EVERY[kind].key("id"), 3, 7),))
+                    Decision(True, 5, 4, 0.0, 0.0, 0.0, taken=((EVERY[kind].key("id"), 3, 7, 9),))
                 ),
                 f"{EVERY[kind].word}.refund",
-                f"rate_limit_refund 1 {EVERY[kind].key('id')} {told} 7 3",
+                f"rate_limit_refund 1 {EVERY[kind].key('id')} {told} 7 9 3",
                 Effect.ONCE,
             )
-            for kind, told in (("fixed", "fixed 10000000"), ("counter", "counter 10000"), ("log", "log 10000000"))
+            for kind, told in (
+                ("fixed", "fixed 10000000 0"),
+                ("counter", "counter 10000 0"),
+                ("log", "log 10000000 0"),
+                ("bucket", "bucket 1 2000000"),
+            )
         ],
         (
             lambda: AllOf(EVERY["fixed"]).refund(Decision(False, 5, 4, 0.0, 0.0, 0.0)),
@@ -459,18 +465,158 @@ def test_a_refund_of_all_that_was_taken(version: str, limit: Limit, cost: int) -
     assert redis.run(limit.hit("id", 5)).remaining == 0
 
 
+@pytest.mark.parametrize(
+    ("hits", "refunded", "remaining"),
+    [
+        # Capacity 10, one a second. Hits are (second, cost); refunds are asked for at the last one's time.
+        ([(0, 8), (7, 1)], [0], 9),  # of 8 one has not come back
+        ([(0, 10), (8, 5)], [0], 5),  # of 10 two, and the five count
+        ([(0, 8), (7, 2), (7, 5)], [0], 3),
+        ([(0, 3), (0, 5), (4, 1)], [1], 9),  # the turn of the 5 began after 3 s, so one has come back
+        ([(0, 3), (0, 5), (4, 1)], [0], 5),  # and the 3 are all back
+        ([(0, 3), (0, 5), (1, 1)], [1], 7),  # its turn has not begun
+        ([(0, 9), (0, 1), (0, 0)], [0], 9),
+        ([(0, 9), (0, 1), (5, 1)], [0, 1], 9),  # with the 9 gone the turn of the 1 was over after a second
+        ([(0, 9), (0, 1), (5, 1)], [1, 0], 9),
+        ([(0, 4), (0, 4), (2, 1), (2, 1)], [0, 1, 2, 3], 10),
+    ],
+)
+@pytest.mark.parametrize("kind", ["token", "gcra", "leaky"])
 @lua
-def test_a_refund_of_more_than_counts_still(version: str) -> None:
-    """What has flowed back by itself is not given on top: the bucket is full, and no more than that."""
+def test_a_refund_of_what_has_come_back_in_part(
+    version: str, kind: str, hits: list[tuple[int, int]], refunded: list[int], remaining: int
+) -> None:
+    """What a bucket is owed comes back in order, and a refund gives back what is left of it: nothing twice."""
     redis = at_the_start(version)
-    bucket = TokenBucket("b", capacity=10, refill_rate=1)
-    taken = redis.run(bucket.hit("id", 8))
-    redis.now += 7 * SECOND
+    limit: Limit = TokenBucket("x", capacity=10, refill_rate=1)
+    if kind != "token":
+        limit = GCRA("x", limit=1, per=1, burst=10) if kind == "gcra" else LeakyBucket("x", capacity=10, leak_rate=1)
+    begin, taken = redis.now, list[Decision]()
+    for second, cost in hits:
+        redis.now = begin + second * SECOND
+        if cost:
+            taken.append(redis.run(limit.hit("id", cost)))
+    assert all(taken)
+    for place in refunded:
+        redis.run(limit.refund(taken[place]))
+    assert redis.run(limit.peek("id")).remaining == remaining
+
+
+@lua
+def test_what_a_refund_of_a_bucket_writes(version: str) -> None:
+    """Of who came last it leaves no trace; of one who has others behind, what was given, until that has passed."""
+    redis, bucket = at_the_start(version), TokenBucket("b", capacity=10, refill_rate=1)
+    key, begin = bucket.key("id"), redis.now
+    first, second, third = (redis.run(bucket.hit("id", cost)) for cost in (3, 2, 1))
+    redis.now += SECOND
+    assert redis.run(bucket.refund(third)) is True
+    assert redis.strings[key] == f"5000000 {begin} 1000000"
+    assert redis.run(bucket.refund(first)) is True
+    assert redis.strings[key] == f"2000000 {begin} 1000000 3000000"
     redis.run(bucket.hit("id"))
-    assert redis.run(bucket.refund(taken)) is True
-    assert redis.run(bucket.peek("id")).remaining == 10
-    assert redis.run(bucket.hit("id", 10)).remaining == 0
-    assert not redis.run(bucket.peek("id"))
+    assert redis.strings[key] == f"2000000 {begin + SECOND} 1000000 3000000"
+    assert redis.expiry[key] == redis.now + 5_001_000, "it outlives the turn of the second, as that was when it came"
+    redis.now += 4 * SECOND
+    assert redis.run(TokenBucket("b", capacity=20, refill_rate=2).hit("id")).remaining == 19
+    assert redis.strings[key] == f"500000 {redis.now} 500000"
+    redis.run(bucket.hit("id", 4))
+    assert redis.run(bucket.refund(second)) is False
+    assert redis.run(bucket.peek("id")).remaining == 5
+
+
+@lua
+def test_a_changed_rate_keeps_what_was_given(version: str) -> None:
+    """In the new unit, as what is owed; a refund of the old rate's hits gives nothing, as their turns are not known."""
+    redis, bucket = at_the_start(version), TokenBucket("b", capacity=10, refill_rate=1)
+    first, second = (redis.run(bucket.hit("id", cost)) for cost in (6, 4))
+    redis.run(bucket.refund(first))
+    faster = TokenBucket("b", capacity=10, refill_rate=2)
+    third = redis.run(faster.hit("id", 2))
+    assert redis.strings[bucket.key("id")] == f"3000000 {redis.now} 500000 3000000"
+    assert redis.run(bucket.refund(second)) is False
+    assert redis.run(faster.refund(third)) is True
+    assert redis.run(faster.peek("id")).remaining == 6
+
+
+@lua
+def test_a_refund_after_a_reset(version: str) -> None:
+    """Less is owed than what was taken, so that does not count any more, and others' hits are not given back."""
+    redis, bucket = at_the_start(version), TokenBucket("b", capacity=10, refill_rate=1)
+    taken = redis.run(bucket.hit("id", 8))
+    redis.strings.clear()
+    redis.expiry.clear()
+    redis.run(bucket.hit("id", 5))
+    assert redis.run(bucket.refund(taken)) is False
+    assert redis.run(bucket.peek("id")).remaining == 5
+
+
+@lua
+def test_refunds_where_one_is_worth_less_than_a_microsecond(version: str) -> None:
+    """Who came after another one is not taken for nobody, however short its turn."""
+    redis, bucket = at_the_start(version), TokenBucket("b", capacity=100, refill_rate=1.5e6)
+    first, second = redis.run(bucket.hit("id", 9)), redis.run(bucket.hit("id"))
+    assert redis.run(bucket.refund(first)) is True
+    redis.now += 3
+    redis.run(bucket.hit("id", 3))
+    assert redis.run(bucket.refund(second)) is False
+    assert redis.run(bucket.peek("id")).remaining == 97
+
+
+@pytest.mark.parametrize("when", ["at once", "after each"])
+@lua
+def test_nothing_is_lost_by_refunds_while_others_come(version: str, when: str) -> None:
+    """Who leaves the line of a bucket gives back all of its turn, whoever has come meanwhile and whoever leaves too."""
+    redis, leaky = at_the_start(version), LeakyBucket("x", capacity=10, leak_rate=50)
+    stays = redis.run(leaky.hit("id", 5))
+    given_up = list[Decision]()
+    for _ in range(1000):
+        redis.now += 10
+        given_up.append(redis.run(leaky.hit("id", 2)))
+        if when == "after each" or len(given_up) == 2:
+            for decision in given_up:
+                assert redis.run(leaky.refund(decision)) is True
+            given_up.clear()
+    assert stays.allowed
+    assert redis.run(leaky.peek("id")) == Decision(True, 10, 5, 0.0, 0.09, 0.01, delay=0.09, name="x")
+
+
+@pytest.mark.parametrize("version", sorted(RUNTIMES))
+@pytest.mark.parametrize("name", CASES)
+def test_a_refund_gives_no_more_than_if_nobody_had_taken(name: str, version: str) -> None:
+    """Random hits, some of which are refunded, late or at once, in any order: of a window there is exactly as much then
+    as without them, and of a bucket never more.
+    """
+    limit, make, pace = CASES[name]
+    redis, chance = Fake(version), random.Random(f"refunds {name} {version}")
+    is_bucket = limit.key("id").startswith("bucket:")
+    hits, taken, begun, newest, given = dict[int, tuple[int, int]](), list[tuple[int, Decision]](), 0, 0, 0
+    for number in range(500):
+        redis.now += chance.choice([0, 1, chance.randrange(pace + 1), chance.randrange(3 * pace + 1)])
+        if is_bucket and chance.random() < 0.2:
+            redis.now = max(begun, redis.now - chance.randrange(pace))
+        redis.expire()
+        if not redis.expiry:
+            # What was taken is forgotten here as there; that the clock steps back behind this is another matter.
+            begun = newest = redis.now
+            hits.clear()
+        decision = redis.run(limit.hit("id", chance.choice([1, 1, chance.randint(1, limit.most)])))
+        if decision.allowed:
+            newest = max(newest, redis.now)
+            hits[number] = (newest, decision.taken[0][1])
+            taken.append((number, decision))
+        for _ in range(chance.choice([0, 0, 1, 2])):
+            if taken:
+                which, back = taken.pop(chance.choice([-1, chance.randrange(len(taken))]))
+                given += redis.run(limit.refund(back))
+                hits.pop(which, None)
+                without = make()
+                without.taken = list(hits.values())
+                moment, peeked = max(newest, redis.now), redis.run(limit.peek("id"))
+                room, reset = max(0, without.room(moment)), without.until(moment, limit.most)
+                assert peeked.remaining <= room if is_bucket else peeked.remaining == room
+                waits = round(peeked.reset_after * SECOND)
+                assert waits >= reset if is_bucket else waits == reset
+    assert given > 50
 
 
 @every
@@ -484,9 +630,27 @@ def test_a_refund_comes_too_late(version: str, limit: Limit) -> None:
     assert redis.run(limit.refund(taken)) is False
     assert redis.state() == ({}, {})
     redis.run(limit.hit("id", 5))
-    redis.run(limit.refund(taken))
-    # A bucket cannot tell one token from another; what was given back in vain is at most what was taken.
-    assert redis.run(limit.peek("id")).remaining == (3 if redis.strings and "bucket" in limit.key("id") else 0)
+    assert redis.run(limit.refund(taken)) is False
+    assert redis.run(limit.peek("id")).remaining == 0
+
+
+@pytest.mark.parametrize(
+    ("refunded", "reset", "tail"), [(2, 8, "2 1"), (1, 9, "2 2"), (0, 9, "2 2")], ids=["newest", "middle", "oldest"]
+)
+@lua
+def test_a_refunded_hit_is_not_the_newest_of_a_log(version: str, refunded: int, reset: float, tail: str) -> None:
+    """All can be taken again when the last of those that count leaves, also where the refunded one would have later."""
+    redis, log = at_the_start(version), SlidingLog("x", limit=5, per=10)
+    begin, taken = redis.now, list[Decision]()
+    for second in range(3):
+        redis.now = begin + second * SECOND
+        taken.append(redis.run(log.hit("id")))
+    redis.now += SECOND
+    assert redis.run(log.refund(taken[refunded])) is True
+    used, last = tail.split()
+    assert redis.lists[log.key("id")][-1] == f"{used} {begin + int(last) * SECOND}"
+    assert redis.run(log.peek("id")).reset_after == reset
+    assert redis.run(log.hit("id")).reset_after == 10
 
 
 @lua
@@ -560,14 +724,14 @@ def test_another_limits_state_is_not_taken_for_ones_own(version: str, limit: Lim
     else:
         redis.strings[key] = "hello"
     assert redis.reply(limit.hit("id").commands[0]) == ErrorReply("CORRUPT", "this key holds no such limit")
-    assert redis.reply(limit.refund(Decision(True, 5, 4, 0.0, 0.0, 0.0, taken=((key, 1, 1),))).commands[0]) == 0
+    assert redis.reply(limit.refund(Decision(True, 5, 4, 0.0, 0.0, 0.0, taken=((key, 1, 1, 0),))).commands[0]) == 0
 
 
 # Waiting
 
 
 def answer(allowed: int, retry: int = 0, delay: int = 0) -> list[object]:
-    return [[allowed, 1, retry, 0, 0, 1_700_000_000_000_000, delay]]
+    return [[allowed, 1, retry, 0, 0, 1_700_000_000_000_000, delay, 0]]
 
 
 def test_waiting_until_a_hit_is_allowed() -> None:

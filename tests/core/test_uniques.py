@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,7 +24,7 @@ from redis_patterns import (
 from redis_patterns.testing import Dry
 from redis_patterns.testing.memory import Server as Memory
 from redis_patterns_core.hyperloglog import add, encode, estimate
-from tests.core.nonsense import nonsense
+from tests.core.nonsense import Nameless, nonsense
 
 NOW = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)  # the clock of the servers in memory, when they begin
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -85,7 +85,17 @@ EXACT: ExactUniques = page(ExactUniques, most=5)
         (
             page(Uniques, period=Calendar("month", BERLIN)).count(),
             Effect.READS,
-            ["PFCOUNT unique:{page}:month:2023-11"],
+            ["PFCOUNT unique:{page}:month:Europe/Berlin:2023-11"],
+        ),
+        (
+            page(ExactUniques, period=Calendar("day", timezone(timedelta(hours=5, minutes=30)))).count(),
+            Effect.READS,
+            ["SCARD unique:{page}:day:UTC+05:30:2023-11-15:exact"],
+        ),
+        (
+            page(Uniques, period=Calendar("day", ZoneInfo("UTC"))).count(),
+            Effect.READS,
+            ["PFCOUNT unique:{page}:day:2023-11-14"],
         ),
     ],
 )
@@ -156,6 +166,21 @@ def test_merging(kind: type[Any]) -> None:
     assert server.run(site.count()) == 4
     assert len(server.keys()) == 20 + 3
     assert len(server.expiries()) == len(server.keys())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_days_of_two_zones_are_not_the_same(kind: type[Any]) -> None:
+    """Who is here now was not there in a day that is over elsewhere, though the two have one date."""
+    server = Memory()
+    zones = [ZoneInfo(name) for name in ("UTC", "Pacific/Auckland", "America/New_York")]
+    here, ahead, behind = (page(kind, period=Calendar("day", zone), keep=3 * DAYS) for zone in zones)
+    dates = [counter.period.label(counter.period.start(at)) for counter, at in ((here, NOW), (ahead, NOW - DAYS))]
+    assert dates == ["2023-11-14"] * 2
+    server.run(here.add("ann"))
+    server.run(behind.add("bob"))
+    assert server.run(ahead.count(NOW - DAYS)) == 0, "the 14th of November there"
+    assert [server.run(counter.count()) for counter in (here, ahead, behind)] == [1, 0, 1]
+    assert server.run(here.count(across=[behind])) == 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -301,6 +326,7 @@ REFUSED: list[tuple[str, Callable[[], object]]] = [
     *[("name", lambda name=name, kind=kind: kind(name)) for name in nonsense("", None, 7) for kind in KINDS],
     *[("namespace", lambda kind=kind, it=it: kind("c", namespace=it)) for it in nonsense(None) for kind in KINDS],
     *[("period", lambda period=period: Uniques("c", period=period)) for period in nonsense(None, "day", 60)],
+    *[("period", lambda kind=kind: kind("c", period=Calendar("day", Nameless()))) for kind in KINDS],
     *[("keep", lambda keep=keep: Uniques("c", keep=keep)) for keep in nonsense(0, -1, None)],
     *[("ahead", lambda ahead=ahead: ExactUniques("c", ahead=ahead)) for ahead in nonsense(-1, None)],
     *[("most", lambda most=most: ExactUniques("c", most=most)) for most in nonsense(0, 1_000_001, 1.5, True)],

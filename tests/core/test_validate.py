@@ -114,3 +114,11 @@ def test_the_default_bounds() -> None:
     assert validate.integer("limit", 2**53 - 1, least=1) == 2**53 - 1
     with pytest.raises(ConfigurationError, match="to 9007199254740991, not 9007199254740992"):
         validate.integer("limit", 2**53, least=1)
+
+
+@pytest.mark.parametrize("given", ["", 7, b"t", "ä", None])
+def test_a_token_is_text_of_ascii(given: object) -> None:
+    """The message does not show it, as it is a secret."""
+    assert validate.token("host:1 a|b") == "host:1 a|b"
+    with pytest.raises(ConfigurationError, match=r"^token must be a text .* ASCII$"):
+        validate.token(given)  # type: ignore[arg-type]

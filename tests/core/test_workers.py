@@ -11,12 +11,15 @@ import pytest
 from redis_patterns import (
     AnyWork,
     BatchWork,
+    CommandFailed,
     ConfigurationError,
     GiveUp,
     Jobs,
+    OutcomeUnknown,
     RetryLater,
     Text,
     TokenBucket,
+    Unreachable,
     Work,
     WorkEvent,
     batch,
@@ -524,3 +527,21 @@ def test_who_listens_harms_nobody_where_nobody_asks() -> None:
     exchange = worker.exchange(0, ask=True)
     assert exchange is not None
     assert payloads(worker.exchanged(exchange, server.run(exchange.plan), asked_at=0, now=0)) == [1]
+
+
+def test_trouble_is_told_once() -> None:
+    """Once for each outage, whatever it was that failed; what is refused is told apart from what is away."""
+    told: list[Exception] = []
+    worker = Worker([Work(Jobs[int]("x"), id)], concurrency=1, on_error=told.append)
+    away = Unreachable("jobs.reserve", "refused")
+    worker.trouble(away, 0.0)
+    for number in range(1, 20):
+        worker.trouble(OutcomeUnknown("jobs.extend", "reset"), number * 60.0)
+    assert told == [away], "it is one outage for as long as it comes again within a minute"
+    refused = CommandFailed("jobs.extend", "NOPERM", "no")
+    worker.trouble(refused, 1140.0)
+    worker.trouble(CommandFailed("jobs.reserve", "NOPERM", "no"), 1145.0)
+    assert told == [away, refused]
+    worker.trouble(away, 1200.1)
+    assert told == [away, refused, away], "after more than a minute without it is another one"
+    Worker([Work(Jobs[int]("x"), id)], concurrency=1).trouble(away, 0.0)  # which nobody is told of

@@ -659,7 +659,7 @@ def test_how_long_a_round_waits() -> None:
         (PROFILES.get("a"), "behind.get", Effect.READS),
         (PROFILES.pending(), "behind.pending", Effect.READS),
         (PROFILES.dead_letters(), "behind.dead_letters", Effect.READS),
-        (PROFILES.forget_dead("a"), "behind.forget_dead", Effect.IDEMPOTENT),
+        (PROFILES.forget_dead("a"), "behind.forget_dead", Effect.ONCE),
         (PROFILES.redrive("a"), "behind.redrive", Effect.IDEMPOTENT),
         (PROFILES.redrive(), "behind.redrive", Effect.ONCE),
         (PROFILES._claim(0, "t", all_now=False), "behind.claim", Effect.IDEMPOTENT),

@@ -241,6 +241,61 @@ async def test_cancelling_and_rescheduling(redis: Face, jobs: Jobs[Any]) -> None
     assert await states(redis, jobs) == (0, 1, 0, 1)
 
 
+async def test_cancelling_what_is_given_back(redis: Face, namespace: str) -> None:
+    """Who works on it is told too late: it is gone when it is given back, and its id and its key are free."""
+    jobs: Jobs[str] = Jobs("work", namespace=namespace, result_ttl=60)
+    await redis.run(jobs.enqueue_many(["a", "b"], ids=["a", "b"], unique=["x", "y"]))
+    a, b = await take(redis, jobs, 2)
+    assert [await redis.run(batch(jobs.report(job, "half"), jobs.cancel(job.id))) for job in (a, b)] == [
+        (True, "told"),
+        (True, "told"),
+    ]
+    assert await redis.run(jobs.settle(jobs.release(a), jobs.retry(b, "no", delay=0))) == [True, True]
+    assert await states(redis, jobs) == (0, 0, 0, 0)
+    assert (await redis.run(jobs.inspect())).totals == {"enqueued": 2, "cancelled": 2}
+    await redis.run(jobs.enqueue_many(["a", "b"], ids=["a", "b"], unique=["x", "y"]))
+    again = await take(redis, jobs, 2)
+    assert await redis.run(jobs.extend(again, worker="w")) == ["held", "held"]
+    assert [known.progress for known in await redis.run(jobs.look("a", "b"))] == ["", ""]
+
+
+async def test_a_result_of_the_last_run(redis: Face, namespace: str) -> None:
+    """Who waits for what is to be done again is not given what it was before."""
+    jobs: Jobs[str] = Jobs("work", namespace=namespace, result_ttl=60)
+    await redis.run(jobs.enqueue("a", id="a"))
+    await redis.run(jobs.settle(jobs.give_up((await take(redis, jobs))[0], "broken")))
+    with pytest.raises(JobFailed, match="broken"):
+        await redis.run(jobs.result("a", wait=5))
+    assert await redis.run(jobs.redrive("a")) == 1
+    for wait in (0, 0.005):
+        with pytest.raises(LookupError, match="no result yet"):
+            await redis.run(jobs.result("a", wait=wait))
+    await redis.run(jobs.settle(jobs.ack((await take(redis, jobs))[0], 7)))
+    assert await redis.run(jobs.result("a", wait=5)) == 7
+
+
+async def test_a_record_that_cannot_be_read(redis: Face, jobs: Jobs[Any]) -> None:
+    """Its job is dead, and no other waits for it."""
+    await redis.run(jobs.enqueue_many(["a", "b", "c"], ids=["a", "b", "c"]))
+    await redis.run(sets("HSET", jobs._key("job"), "b", "nonsense"))
+    assert [job.id for job in await take(redis, jobs, 5)] == ["a", "c"]
+    (dead,) = await redis.run(jobs.dead())
+    assert (dead.id, dead.payload, dead.error) == ("b", "b", "what is known of it cannot be read: nonsense")
+
+
+async def test_workers_that_are_gone(redis: Face, namespace: str) -> None:
+    """Are forgotten while others work."""
+    jobs: Jobs[Any] = Jobs("work", namespace=namespace)
+    gone = [word for number in range(9) for word in (f"pod-{number}", "1000 gone")]
+    await redis.run(sets("HSET", jobs._key("workers"), *gone))
+    await redis.run(sets("HSET", jobs._key("given"), *gone))
+    for _ in range(99):
+        await redis.run(jobs.enqueue("x"))
+        taken = await take(redis, jobs)
+        await redis.run(batch(jobs.extend(taken, worker="w"), jobs.settle(*map(jobs.ack, taken))))
+    assert [await redis.run(reads("HKEYS", jobs._key(part))) for part in ("workers", "given")] == [[b"w"], [b"w"]]
+
+
 async def test_purging(redis: Face, jobs: Jobs[Any]) -> None:
     """All of one state, and what was kept of them; those that are worked on stay."""
     await redis.run(jobs.enqueue_many(range(5), unique=list("abcde")))

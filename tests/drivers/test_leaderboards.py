@@ -234,6 +234,17 @@ async def test_merged_boards(redis: Face, namespace: str) -> None:
     await forget(redis, whole, weekly, *days)
 
 
+async def test_a_merged_board_expires_as_a_whole(redis: Face, namespace: str) -> None:
+    """Its only score is replaced, and the distinct scores are still to expire with it."""
+    source, whole = (Leaderboard("b", part=part, ties="dense", namespace=namespace) for part in ("x", "whole"))
+    await redis.run(source.add("ann", 10))
+    await redis.run(whole.merge([source], ttl=3600))
+    assert await redis.run(whole.submit("ann", 20, mode="set")) == ScoreChange(10, 20, 1)
+    for key in whole.here().keys[:2]:
+        assert 3_500_000 < replies.integer(await redis.run(reads("PTTL", key))) <= 3_600_000
+    await forget(redis, source, whole)
+
+
 async def test_a_merge_keeps_the_best(redis: Face, namespace: str) -> None:
     """Of either order as many as the board may have; and all ranks of more members than are read at once."""
     board = Leaderboard("b", namespace=namespace)

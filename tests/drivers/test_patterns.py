@@ -145,6 +145,17 @@ async def test_every_limit(redis: Face, namespace: str, limit: Limit | AllOf) ->
     assert (await redis.run(limit.peek(id))).remaining == 10
 
 
+async def test_a_bucket_gets_back_what_several_have_taken(redis: Face, namespace: str) -> None:
+    """Also where others have come meanwhile, all that has not come back by itself is given back."""
+    bucket, id = TokenBucket("b", capacity=10, refill_rate=0.001, namespace=namespace), secrets.token_hex(8)
+    first, second, third = await redis.run(batch(bucket.hit(id, 4), bucket.hit(id, 3), bucket.hit(id, 2)))
+    assert await redis.run(bucket.refund(first)) is True
+    assert (await redis.run(bucket.hit(id, 5))).remaining == 0
+    assert await redis.run(batch(bucket.refund(second), bucket.refund(third))) == (True, True)
+    assert (await redis.run(bucket.peek(id))).remaining == 5
+    await redis.run(bucket.reset(id))
+
+
 async def test_limits_of_several_ids(redis: Face, namespace: str) -> None:
     """Where the second refuses the first has what it had, on one node and on several."""
     user, tenant = FixedWindow("user", limit=5, per=1e9), FixedWindow("tenant", limit=2, per=1e9)

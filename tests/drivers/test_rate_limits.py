@@ -61,7 +61,7 @@ def test_every_number_is_the_models_by_the_servers_time(name: str, redis_server:
     with Driver.connect(redis_server.url) as redis:
         for _ in range(10_000):
             cost = chance.choice([1, 1, 1, 2, chance.randint(1, limit.most)])
-            allowed, remaining, retry, reset, next_, now, _ = redis.run(raw(limit.hit(id, cost)))
+            allowed, remaining, retry, reset, next_, now, *_ = redis.run(raw(limit.hit(id, cost)))
             assert (allowed == 1, remaining, retry, reset, next_) == model.take(now, cost)
             refused += not allowed
         redis.run(limit.reset(id))

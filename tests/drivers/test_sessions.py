@@ -439,7 +439,7 @@ def test_bad_arguments_are_named() -> None:
         (lambda: sessions.create("ann", id=sessions.new_id("bob")), "id must be one that new_id gave"),
         (lambda: sessions.create(None, id="x"), "id must be"),
         (lambda: sessions.rotate(session, id=sessions.new_id("bob")), "begins as"),
-        (lambda: sessions.save(session, remove=[""]), "remove"),
+        (lambda: sessions.save(session, remove=["\ud800"]), "remove"),
         (lambda: sessions.revoke("ann", "short"), "handle"),
         (lambda: sessions.count(""), "user"),
     ):

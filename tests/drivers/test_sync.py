@@ -347,17 +347,25 @@ def test_what_is_no_client(client: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "options"),
+    ("url", "options", "message"),
     [
-        ("http://user:hunter2@localhost", {}),
-        ("redis://user:hunter2@localhost:port", {}),
-        ("localhost:6379", {"password": "hunter2"}),
-        ("redis://localhost", {"pasword": "hunter2"}),
+        ("http://user:hunter2@localhost", {}, "ValueError$"),
+        ("redis://user:hunter2@localhost:port", {}, "ValueError$"),
+        ("localhost:6379", {"password": "hunter2"}, "ValueError$"),
+        ("redis://localhost", {"pasword": "hunter2"}, "there is no option 'pasword'$"),
+        ("redis://localhost", {"pasword": "hunter2", "cluster": True}, "there is no option 'pasword'$"),
+        ("rediss://localhost", {"ssl_hunter": "hunter2"}, "there is no option 'ssl_hunter'$"),
+        (
+            "redis+sentinel://localhost/m",
+            {"sentinel_kwargs": {"pasword": "hunter2"}},
+            "there is no option 'pasword'$",
+        ),
+        ("redis://:123?hunter2=word@localhost", {}, "TypeError$"),
     ],
 )
-def test_what_is_no_url_or_option(url: str, options: dict[str, Any]) -> None:
-    """A wrong URL or option is refused at once, and no part of it is shown."""
-    with pytest.raises(ConfigurationError, match="from_url") as caught:
+def test_what_is_no_url_or_option(url: str, options: dict[str, Any], message: str) -> None:
+    """A wrong URL or option is refused at once: an option by its name, and nothing else of it is shown."""
+    with pytest.raises(ConfigurationError, match=message) as caught:
         Driver.connect(url, **options)
     assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r}"
 

@@ -17,6 +17,7 @@ import trio
 
 from redis_patterns import (
     BatchWork,
+    CommandFailed,
     ConfigurationError,
     FifoQueue,
     GiveUp,
@@ -32,6 +33,7 @@ from redis_patterns.asyncio import Driver as AsyncioDriver
 from redis_patterns.sync import Driver
 from redis_patterns.testing import Server
 from redis_patterns.trio import Driver as TrioDriver
+from tests.drivers.plans import reads, sets
 
 KINDS = ["sync", "asyncio", "trio"]
 
@@ -62,6 +64,7 @@ class Shift:
         self.events: list[WorkEvent] = []
         self.over = threading.Event()
         self.errors: list[BaseException] = []
+        self.reported: list[BaseException] = []
         self._kind = kind
         self._url = url
         self._body = body
@@ -98,7 +101,7 @@ class Shift:
     def _main(self) -> None:
         try:
             if self._kind == "sync":
-                with Driver.connect(self._url) as redis:
+                with Driver.connect(self._url, on_background_error=self._take_report) as redis:
                     redis.work(*self._works, **self._options)
             elif self._kind == "asyncio":
                 anyio.run(functools.partial(self._serve, AsyncioDriver.connect))
@@ -111,8 +114,11 @@ class Shift:
         with anyio.CancelScope() as scope:
             token = anyio.lowlevel.current_token()
             self._cancel = lambda: anyio.from_thread.run_sync(scope.cancel, token=token)
-            async with connect(self._url) as redis:
+            async with connect(self._url, on_background_error=self._take_report) as redis:
                 await redis.work(*self._works, **self._options)
+
+    def _take_report(self, _: object, error: BaseException) -> None:
+        self.reported.append(error)
 
     def _handle(self, job: Job[Any]) -> Any:
         made: Any = self._body(job)
@@ -591,6 +597,26 @@ def test_a_listener_that_fails_harms_nobody(shift: Callable[..., Shift], redis: 
     wait_until(lambda: redis.run(jobs.inspect()).totals.get("acked") == 3)
     worker.stop()
     assert sorted(heard) == ["began"] * 3 + ["done"] * 3
+    assert list(map(str, worker.reported)) == ["no metrics today"] * 6
+
+
+def test_a_worker_that_is_refused_says_so(kind: str, redis: Driver, redis_server: Server, namespace: str) -> None:
+    """The handler of background errors is told once, and the worker does its jobs when it is let in."""
+    jobs: Jobs[int] = Jobs("work", namespace=namespace)
+    redis.run(jobs.enqueue(1))
+    url = redis_server.url.replace("unix://", f"unix://{namespace}:sesame@", 1)
+    worker = Shift(kind, url, jobs, lambda _: None, concurrency=1)
+    wait_until(lambda: worker.reported)
+    time.sleep(0.3)  # in which it tries again
+    redis.run(sets("ACL", "SETUSER", namespace, "on", ">sesame", "~*", "&*", "+@all"))
+    try:
+        wait_until(lambda: redis.run(jobs.inspect()).totals.get("acked") == 1)
+        worker.stop()
+    finally:
+        redis.run(sets("ACL", "DELUSER", namespace))
+    (error,) = worker.reported
+    assert isinstance(error, CommandFailed)
+    assert error.code == "WRONGPASS"
 
 
 def test_a_handler_that_wants_to_exit(redis: Driver, redis_server: Server, namespace: str) -> None:
@@ -624,7 +650,6 @@ def test_an_idle_worker_asks_little(shift: Callable[..., Shift], redis: Driver, 
 
 def commands(redis: Driver) -> int:
     from redis_patterns_core import replies
-    from tests.drivers.plans import reads
 
     text = replies.text(redis.run(reads("INFO", "stats")))
     return int(text.partition("total_commands_processed:")[2].partition("\r")[0])

@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import tests
-from redis_patterns import Jobs, batch
+from redis_patterns import ConfigurationError, Jobs, batch
+from redis_patterns._worker_process import found
 from redis_patterns.sync import Driver
 from redis_patterns.testing import Server
+from tests.drivers.plans import sets
 
 KINDS = {"sync": ("work", "sync"), "asyncio": ("work_later", "asyncio"), "trio": ("work_later", "trio")}
 
@@ -178,6 +181,106 @@ def test_processes_end_with_their_supervisor(redis: Driver, redis_server: Server
     assert said.count("has stopped") == 2
 
 
+def test_processes_that_have_not_come_so_far(tmp_path: Path) -> None:
+    """Told to stop before they listen to signals, they have begun nothing: the supervisor ends with 0 all the same."""
+    early = [sys.executable, "-c", "import time; print('begin', flush=True); time.sleep(60)"]
+    supervising = (
+        f"from redis_patterns._worker_process import supervise; raise SystemExit(supervise({early!r}, 2, print))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", supervising], stdout=subprocess.PIPE, cwd=tmp_path, text=True)
+    try:
+        read_until(process, 2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+@pytest.mark.parametrize("rules", [None, ["+@all", "-evalsha", "-eval"], ["+@all", "resetkeys", "~other:*"]])
+def test_a_user_who_may_not_work(
+    redis: Driver, redis_server: Server, namespace: str, rules: list[str] | None, count: str
+) -> None:
+    """It says why and ends with 1, before any process is started; the password is not shown."""
+    if rules is not None:
+        redis.run(sets("ACL", "SETUSER", namespace, "on", ">sesame", "~*", "&*", *rules))
+    url = redis_server.url.replace("unix://", f"unix://{namespace}:sesame@", 1)
+    process = start("tests.drivers.work_target:work", "--processes", count, url=url)
+    try:
+        out, error = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        redis.run(sets("ACL", "DELUSER", namespace))
+    assert (process.returncode, out) == (1, "")
+    assert error.startswith(f"redis-patterns: {'connect: WRONGPASS' if rules is None else 'jobs.inspect: NOPERM'} ")
+    assert error.count("\n") == 1
+    assert "sesame" not in error
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_a_server_that_is_not_there(count: str) -> None:
+    """It says so, and ends with 1."""
+    process = start("tests.drivers.work_target:work", "--processes", count, url="redis://127.0.0.1:1")
+    out, error = process.communicate(timeout=30)
+    assert (process.returncode, out) == (1, "")
+    assert error.startswith("redis-patterns: jobs.inspect: nothing was sent: ")
+
+
+def test_what_becomes_of_jobs_is_logged(redis: Driver, redis_server: Server, namespace: str) -> None:
+    """Failed and dead ones, with the place where a handler raised; never a payload."""
+    jobs: Jobs[float] = Jobs("process", namespace=namespace)
+    put = redis.run(jobs.enqueue_many([1.0, 2.0, 3.0]))
+    process = start(
+        "tests.drivers.work_target:failing", "--concurrency", "1", namespace=namespace, url=redis_server.url
+    )
+    try:
+        read_until(process, 3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        _, said = process.communicate()
+    first, second, third = (repr(one.id) for one in put)
+    lines = said.splitlines()
+    assert f"job {first} of 'process' failed, and is tried again" in lines
+    assert 'raise LookupError("no such mailbox")' in said
+    assert "LookupError: no such mailbox" in lines
+    assert f"job {second} of 'process' failed, and is tried again: the mail server is full" in lines
+    assert f"job {third} of 'process' failed, and is dead: nobody wants it" in lines
+    assert said.count("Traceback") == 1
+
+
+def test_a_module_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it raises is raised with its place; only that there is no such module or name is said in one line."""
+    monkeypatch.syspath_prepend(tmp_path)
+    sources = {
+        "attribute": "x = None\nx.value",
+        "imports": "import no_such_module",
+        "nested": "import none_nested.no_such_module",
+        "refused": "from redis_patterns import Jobs\n\njobs = Jobs('x', lease=-1)",
+        "value": "raise ValueError('no')",
+    }
+    for name, source in sources.items():
+        (tmp_path / f"target_that_fails_by_{name}.py").write_text(source)
+    expected: dict[str, type[Exception]] = {
+        "attribute": AttributeError,
+        "imports": ModuleNotFoundError,
+        "nested": ModuleNotFoundError,
+        "refused": ImportError,
+        "value": ValueError,
+    }
+    for name, error in expected.items():
+        with pytest.raises(error) as caught:
+            found(f"target_that_fails_by_{name}:work")
+        assert type(caught.value) is error
+        shown = "".join(traceback.format_exception(caught.value))
+        assert str(tmp_path / f"target_that_fails_by_{name}.py") in shown
+    for target in ("no_such_module:x", "no_such_module.below:x", "tests.drivers.no_such_module:x"):
+        with pytest.raises(ConfigurationError, match=f"^target '{target}' cannot be imported: No module named"):
+            found(target)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -189,6 +292,7 @@ def test_processes_end_with_their_supervisor(redis: Driver, redis_server: Server
         (["tests.drivers.work_target:work", "--grace", "-1"], "grace must be"),
         (["tests.drivers.work_target:work", "tests.drivers.work_target:work"], "each of a queue of its own"),
         (["tests.drivers.work_target:work", "--processes", "0"], "--processes must be at least 1"),
+        (["tests.drivers.work_target:work", "--processes", "2", "--concurrency", "0"], "concurrency must be"),
         (["tests.drivers.work_target:work", "--driver", "trio"], "must be a coroutine function"),
         (["tests.drivers.work_target:work_later", "--driver", "sync"], "must not be a coroutine function"),
     ],

@@ -7,7 +7,7 @@ import time
 
 import anyio
 
-from redis_patterns import BatchWork, Job, Jobs, Work
+from redis_patterns import BatchWork, GiveUp, Job, Jobs, RetryLater, Work
 
 JOBS: Jobs[float] = Jobs("process", lease=30, namespace=os.environ.get("NAMESPACE", ""))
 
@@ -37,7 +37,18 @@ def sleep_together(jobs: list[Job[float]]) -> None:
         sleep(job)
 
 
+def fail(job: Job[float]) -> None:
+    """Raise, as the payload says."""
+    say("begin", job)
+    if job.payload == 1:
+        raise LookupError("no such mailbox")
+    if job.payload == 2:
+        raise RetryLater(why="the mail server is full")
+    raise GiveUp("nobody wants it")
+
+
 work = Work(JOBS, sleep)
 work_later = Work(JOBS, sleep_later)
+failing = Work(JOBS, fail)
 others = BatchWork(Jobs[float]("others", namespace=JOBS.namespace), sleep_together, size=5)
 nothing = "no work"

@@ -263,7 +263,7 @@ def count_in_two_steps(_: str, cost: int) -> Steps[Decision]:
     taken = yield from Plan("broken.incrby", (Command(("INCRBY", "naive", cost)),), lambda replies: integer(replies[0]))
     if taken == cost:
         yield from Plan("broken.expire", (Command(("PEXPIRE", "naive", 1000)),), lambda replies: replies[0])
-    return Decision(taken <= FIXED.limit, FIXED.limit, 0, 0.0, 0.0, 0.0, taken=(("naive", cost, 0),))
+    return Decision(taken <= FIXED.limit, FIXED.limit, 0, 0.0, 0.0, 0.0, taken=(("naive", cost, 0, 0),))
 
 
 class BrokenSlots(InOneStep):
@@ -436,7 +436,7 @@ BUGS = [
     ),
     Bug(
         "a refund for a window that is over",
-        _mistaken_refund(FIXED, fixed, "tonumber(start) == floor(at / width) * width", "true"),
+        _mistaken_refund(FIXED, fixed, "tonumber(start) == floor(at / x) * x", "true"),
         ("more than the limit",),
     ),
     Bug(

@@ -221,7 +221,7 @@ def limits_setup(
 
         def told(decision: Decision, cost: int) -> None:
             if decision.allowed:
-                for model, (_, _, moment) in zip(kept, decision.taken, strict=True):
+                for model, (_, _, moment, _) in zip(kept, decision.taken, strict=True):
                     # What may have been taken besides is not in the model: it may only have more room than there was.
                     if not model.take(moment, cost)[0]:
                         wrong.append("more than the limit")
@@ -231,7 +231,7 @@ def limits_setup(
                     wrong.append("refused although there was room")
 
         def given_back(decision: Decision, cost: int) -> None:
-            for model, (_, _, moment) in zip(kept, decision.taken, strict=True):
+            for model, (_, _, moment, _) in zip(kept, decision.taken, strict=True):
                 with contextlib.suppress(ValueError):  # long ago
                     model.taken.remove((moment, cost))
 

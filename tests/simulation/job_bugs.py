@@ -99,6 +99,12 @@ JOB_BUGS = [
         SOME,
     ),
     Bug(
+        "that a job should be given up, said of the next one",
+        jobs_setup(mistaken("jobs_settle", "redis.call('HDEL', KEYS[13], id)", "")),
+        ("is said when it is over",),
+        SOME,
+    ),
+    Bug(
         "a cancelled job that leaves its payload",
         jobs_setup(mistaken("jobs_cancel", "redis.call('HDEL', KEYS[5], id)", "")),
         ("is in []",),

@@ -13,7 +13,7 @@ from redis_patterns_core import replies
 LEASE = 0.5
 REMEMBER = 100.0
 _SETS = ("ready", "delayed", "leased", "dead", "done")
-_HASHES = ("job", "data", "meta", "unique")
+_HASHES = ("job", "data", "meta", "unique", "cancel")
 JOBS: Jobs[int] = Jobs("sim", lease=LEASE, attempts=4, losses=4, retry_after=0.1, remember=REMEMBER)
 
 
@@ -200,6 +200,8 @@ def jobs_setup(
             assert len(wanting) <= 1, f"{wanting} have one unique key"
 
         def nothing_is_left_behind() -> None:
+            alive = ledger.look()["job"].keys() - ledger.look()["dead"]
+            assert ledger.look()["cancel"].keys() <= alive, "that a job should be given up is said when it is over"
             assert ledger.look()["wakes_for"] != -1, "what wakes workers has no TTL"
 
         def nothing_went_wrong() -> None:

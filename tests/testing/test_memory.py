@@ -51,6 +51,43 @@ from redis_patterns_core.scanning import unlink_matching
 from tests.drivers.plans import blocks, counts, once, reads, sets
 
 
+def test_a_clock_that_begins_when_the_test_says() -> None:
+    """By default each time the same; what takes the caller's clock can have the server's."""
+    assert Clock().now() == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    begins = datetime(2030, 1, 2, tzinfo=UTC)
+    server = Memory(Clock(start=begins))
+    views = BucketedCounter("views", clock=server.clock.now)
+    with server.sync() as redis:
+        redis.run(sets("SET", "k", "v", "EX", 5))
+        assert server.expiries() == [5.0]
+        server.clock.advance(60)
+        assert server.clock.now() == begins + timedelta(seconds=60)
+        redis.run(views.add())
+        assert redis.run(views.total(HOUR, begins)) == 1
+    with pytest.raises(ConfigurationError, match="start must be a datetime with a time zone"):
+        Clock(start=datetime(2030, 1, 2))  # noqa: DTZ001  that is what is wrong with it
+    now = Memory(Clock(start=datetime.now(UTC)))
+    with now.sync() as redis:
+        redis.run(BucketedCounter("views").add())
+        redis.run(Uniques("page").add("ann"))
+
+
+def test_what_is_chosen_by_chance_is_the_same_each_time() -> None:
+    """So that a run can be repeated; for others in this process chance stays what it is."""
+
+    def chosen() -> list[Any]:
+        with Memory().sync() as redis:
+            redis.run(sets("HSET", "h", *map(str, range(200))))
+            return [redis.run(reads("HRANDFIELD", "h", 2)) for _ in range(20)]
+
+    first = chosen()
+    assert first == chosen()
+    assert len({str(some) for some in first}) > 10
+    other: Any = fakeredis.FakeRedis()
+    other.hset("h", mapping={str(number): number for number in range(200)})
+    assert len({str(other.hrandfield("h", 2)) for _ in range(20)}) > 10
+
+
 def test_keys_expire_when_the_test_says_so() -> None:
     """Moving the clock expires keys, moves TIME, and costs no time."""
     server = Memory()

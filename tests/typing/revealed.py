@@ -64,6 +64,8 @@ from redis_patterns import (
     batch,
     flow,
 )
+from redis_patterns.flask import session as flask_session
+from redis_patterns.wsgi import WsgiSession
 
 limiter = TokenBucket("api", capacity=10, refill_rate=1)
 board = Leaderboard("weekly")
@@ -221,6 +223,13 @@ def sessions(redis: redis_patterns.sync.Driver) -> None:
     assert_type(redis.run(kept.destroy_all("ann", except_=made)), int)
     kept.save("x", {})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     kept.destroy_all("ann", made)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def flask_sessions() -> None:
+    assert_type(flask_session, WsgiSession)
+    assert_type(flask_session.user, str | None)
+    flask_session.login("ann")
+    flask_session.login(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def queues(redis: redis_patterns.sync.Driver, later: redis_patterns.asyncio.Driver) -> None:

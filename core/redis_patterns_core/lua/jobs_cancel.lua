@@ -9,6 +9,7 @@
 -- KEYS[7]  hash: counts
 -- KEYS[8]  hash: the last errors of jobs
 -- KEYS[9]  hash: jobs that should be given up by who works on them
+-- KEYS[10] hash: how far jobs have come
 -- ARGV     id
 -- Reply    1 it is gone, 2 who works on it will be told, 0 there is no such job, or it is dead
 local id = ARGV[1]
@@ -23,5 +24,7 @@ if unique and unique ~= '' and redis.call('HGET', KEYS[6], unique) == id then re
 redis.call('HDEL', KEYS[4], id)
 redis.call('HDEL', KEYS[5], id)
 redis.call('HDEL', KEYS[8], id)
+redis.call('HDEL', KEYS[9], id)
+redis.call('HDEL', KEYS[10], id)
 redis.call('HINCRBY', KEYS[7], 'cancelled', 1)
 return 1

@@ -27,14 +27,21 @@ local function known(id, unique)
   local until_then = redis.call('ZSCORE', KEYS[7], id)
   if until_then and tonumber(until_then) > now then return 3, id end
   local owner = unique ~= '' and redis.call('HGET', KEYS[6], unique)
-  if owner then return 4, owner end
+  -- Nobody's where its job is not known any more, or not that it has the key.
+  local record = owner and redis.call('HGET', KEYS[5], owner)
+  if record and string.sub(record, -#unique - 1) == '|' .. unique then return 4, owner end
   return 1, id
 end
 
 if most > 0 then
   local count = redis.call('ZCARD', KEYS[1]) + redis.call('ZCARD', KEYS[2]) + redis.call('ZCARD', KEYS[3])
+  local ids, uniques = {}, {['']=false}
   for place = 3, #ARGV, 5 do
-    if known(ARGV[place], ARGV[place + 3]) == 1 then count = count + 1 end
+    local id, unique = ARGV[place], ARGV[place + 3]
+    if not ids[id] and not uniques[unique] and known(id, unique) == 1 then
+      ids[id], uniques[unique] = true, unique ~= ''
+      count = count + 1
+    end
   end
   if count > most then return {0} end
 end

@@ -14,7 +14,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local enqueued = 0
 local id = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
 local record = id and redis.call('HGET', KEYS[5], id)
-if record then enqueued = tonumber(string.match(record, '^[^|]*|%d+|%d+|%d+|[^|]*|(%d+)|')) end
+if record then enqueued = tonumber(string.match(record, '^[^|]*|%d+|%d+|%d+|[^|]*|(%d+)|')) or 0 end
 local function first(key) return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]) or 0 end
 local reply = {now}
 for place = 1, 4 do

@@ -10,7 +10,8 @@
 -- KEYS[8]  hash: the last errors of jobs
 -- KEYS[9]  hash: how far jobs have come
 -- ARGV     how many dead ones are left out, how many at most, the ids, or none for dead ones
--- Reply    for each: {id, state or '', since or until when, record, payload, error, how far}; '' for what there is not
+-- Reply    for each: {id, state or '', since or until when, record, payload, error, how far}; '' for what there is not,
+--          and nothing where there is no payload
 local ids = {}
 for place = 3, #ARGV do ids[#ids + 1] = ARGV[place] end
 if #ids == 0 then ids = redis.call('ZREVRANGE', KEYS[4], ARGV[1], ARGV[1] + ARGV[2] - 1) end
@@ -23,6 +24,6 @@ for _, id in ipairs(ids) do
     if found and state == '' then state, score = states[place], found end
   end
   local function of(key) return redis.call('HGET', key, id) or '' end
-  reply[#reply + 1] = {id, state, score, of(KEYS[6]), of(KEYS[7]), of(KEYS[8]), of(KEYS[9])}
+  reply[#reply + 1] = {id, state, score, of(KEYS[6]), redis.call('HGET', KEYS[7], id), of(KEYS[8]), of(KEYS[9])}
 end
 return reply

@@ -6,6 +6,8 @@
 -- KEYS[4]  hash: ids by unique keys
 -- KEYS[5]  hash: the last errors of jobs
 -- KEYS[6]  hash: counts
+-- KEYS[7]  hash: how far jobs have come
+-- KEYS[8]  hash: jobs that should be given up by who works on them
 -- ARGV     how many at most
 -- Reply    how many there were
 local popped = redis.call('ZPOPMIN', KEYS[1], ARGV[1])
@@ -17,6 +19,8 @@ for place = 1, #popped, 2 do
   redis.call('HDEL', KEYS[2], id)
   redis.call('HDEL', KEYS[3], id)
   redis.call('HDEL', KEYS[5], id)
+  redis.call('HDEL', KEYS[7], id)
+  redis.call('HDEL', KEYS[8], id)
   redis.call('HINCRBY', KEYS[6], 'purged', 1)
 end
 return #popped / 2

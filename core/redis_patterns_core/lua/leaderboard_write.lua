@@ -4,6 +4,9 @@
 -- equal scores by bytes, has them by when the score was reached. The digits count down where the highest score is the
 -- first, as the set is read from its end then.
 --
+-- What is beside the board lives as long as the board does, also where the board's TTL is from a merge: a new entry is
+-- written before the old one is removed, as a key that loses its last entry loses its TTL with it.
+--
 -- KEYS[1]  sorted set: the board
 -- KEYS[2]  sorted set: its distinct scores, where ranks are dense
 -- KEYS[3]  sorted set: its members behind their digits, where who came first is ahead
@@ -37,21 +40,21 @@ end
 
 local function moved(member, old, new)
   if ties == 'dense' then
-    if old and call('ZCOUNT', KEYS[1], old, old) == 0 then call('ZREMRANGEBYSCORE', KEYS[2], old, old) end
     if new and call('ZCOUNT', KEYS[2], new, new) == 0 then call('ZADD', KEYS[2], new, new) end
+    if old and call('ZCOUNT', KEYS[1], old, old) == 0 then call('ZREMRANGEBYSCORE', KEYS[2], old, old) end
   end
   if first_come then
-    local digits = call('HGET', KEYS[4], member)
-    if digits then call('ZREM', KEYS[3], digits .. member) end
+    local before = call('HGET', KEYS[4], member)
     if new then
       local number = call('HINCRBY', KEYS[4], '', 1)
       if highest then number = 9007199254740992 - number end
-      digits = string.format('%016.0f', number)
+      local digits = string.format('%016.0f', number)
       call('HSET', KEYS[4], member, digits)
       call('ZADD', KEYS[3], new, digits .. member)
     else
       call('HDEL', KEYS[4], member)
     end
+    if before then call('ZREM', KEYS[3], before .. member) end
   end
 end
 
@@ -83,6 +86,9 @@ if mode == 'increment' then
     if found then return found end
   end
 end
+
+-- Beside a board that is gone there is nothing: what a millisecond more of TTL has left there is of the one before.
+if call('EXISTS', KEYS[1]) == 0 then call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5]) end
 
 local reply, removed = {}, 0
 for place = 7, #ARGV, 2 do
@@ -125,6 +131,13 @@ if expires > 0 then
   for _, key in ipairs(KEYS) do
     local left = call('PTTL', key)
     if left == -1 or left >= 0 and now + left < expires then call('PEXPIREAT', key, string.format('%.0f', expires)) end
+  end
+else
+  local left = call('PTTL', KEYS[1])
+  if left > 0 then
+    for place = 2, #KEYS do
+      if call('PTTL', KEYS[place]) == -1 then call('PEXPIRE', KEYS[place], left) end
+    end
   end
 end
 

@@ -4,12 +4,14 @@
 --            fixed    string "START COUNT": the window's start, and what was taken in it
 --            log      list of "TIME" or "TIME:COST", oldest first, and at its end "USED LAST": the sum and the newest
 --            counter  string "INDEX BEFORE COUNT WIDTH": the window's number, what was taken in the one before and in it
---            bucket   string "DEBT SINCE PERIOD": what was taken and has not come back, in 1/PERIOD, as it was at SINCE
+--            bucket   string "DEBT SINCE PERIOD": what was taken and has not come back, in 1/PERIOD, as it was at SINCE;
+--                     or "DEBT SINCE PERIOD GIVEN" after some refunds, see rate_limit_refund
 -- ARGV     "hit" or "peek", then for each limit six: its algorithm, limit, x, y, cost, "1" if a refusal costs too
 --            fixed, log: x is the window in microseconds; counter: x is the window in milliseconds
 --            bucket: x of the limit come back in y microseconds
--- Reply    for each limit seven: {allowed 0|1, remaining, retry after, reset after, next after, when, delay}: times in
---          microseconds; retry is -1 for never; when is the moment that the limit took for now
+-- Reply    for each limit eight: {allowed 0|1, remaining, retry after, reset after, next after, when, delay, turn}: times
+--          in microseconds; retry is -1 for never; when is the moment that the limit took for now; turn is from then on
+--          until a bucket has got back what was taken before this hit, as a refund has to be told
 --
 -- Where the clock stepped back, a limit stands still at the newest time it knows until the clock has caught up, and all
 -- waits say so: that is the lag below.
@@ -36,28 +38,41 @@ for pass = several and 1 or 2, 2 do
     local charges = cost <= limit and ARGV[a + 5] == '1'
     -- Whether to take from this limit where it allows the cost; where it refuses, that it does.
     local takes, pays = pass == 2 and hit and all, pass == 2 and hit and charges
-    local now, allowed, remaining, retry, reset, next_after, delay = clock, false, 0, 0, 0, 0, 0
+    local now, allowed, remaining, retry, reset, next_after, delay, turn = clock, false, 0, 0, 0, 0, 0, 0
 
     if algorithm == 'bucket' then
-      local tokens, period, debt, state = x, y, 0, call('GET', key)
+      local tokens, period, debt, given, state = x, y, 0, 0, call('GET', key)
       if state then
-        local owed, since, unit = match(state, '^(%d+) (%d+) (%d+)$')
+        local owed, since, unit, back = match(state, '^(%d+) (%d+) (%d+) ?(%d*)$')
         if not owed then return redis.error_reply('CORRUPT this key holds no such limit') end
         debt, since = owed * 1.0, since * 1.0
+        if back ~= '' then given = back * 1.0 end
         -- The rate was changed: the same is owed, counted in the new unit.
-        if unit * 1.0 ~= period then debt = min(ceil(debt / unit * period), 4503599627370496) end
+        if unit * 1.0 ~= period then
+          debt, given = min(ceil(debt / unit * period), 4503599627370496), min(ceil(given / unit * period), 2251799813685248)
+        end
         if since > now then now = since end
         local drained = (now - since) * tokens
-        if drained >= debt then debt = 0 else debt = debt - drained end
+        if drained >= debt then
+          debt, given = 0, max(0, given - (drained - debt))
+        else
+          debt = debt - drained
+        end
       end
       local lag, full, price = now - clock, limit * period, cost * period
       allowed = debt + price <= full
       if debt > 0 then delay = ceil(debt / tokens) + lag end
+      turn = floor((debt + given) / tokens)
       if allowed and takes or not allowed and pays then
         debt = max(debt, min(debt + price, full))
         reset = ceil(debt / tokens) + lag
         -- Value and TTL in one command: no path leaves a key without.
-        call('SET', key, format('%.0f %.0f %.0f', debt, now, period), 'PX', ceil(reset / 1000) + 1)
+        if given == 0 then
+          call('SET', key, format('%.0f %.0f %.0f', debt, now, period), 'PX', ceil(reset / 1000) + 1)
+        else
+          local ttl = ceil((ceil((debt + given) / tokens) + lag) / 1000) + 1
+          call('SET', key, format('%.0f %.0f %.0f %.0f', debt, now, period, given), 'PX', ttl)
+        end
       elseif debt > 0 then
         reset = delay
       end
@@ -196,13 +211,13 @@ for pass = several and 1 or 2, 2 do
     end
 
     if cost > limit then retry = -1 end
-    if not several then return {allowed and 1 or 0, remaining, retry, reset, next_after, now, delay} end
+    if not several then return {allowed and 1 or 0, remaining, retry, reset, next_after, now, delay, turn} end
     if pass == 1 then
       all = all and allowed
     else
       local n = #reply
       reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = allowed and 1 or 0, remaining, retry, reset
-      reply[n + 5], reply[n + 6], reply[n + 7] = next_after, now, delay
+      reply[n + 5], reply[n + 6], reply[n + 7], reply[n + 8] = next_after, now, delay, turn
     end
   end
 end

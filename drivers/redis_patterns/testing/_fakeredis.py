@@ -1,23 +1,24 @@
-"""fakeredis as `Server` needs it: its time is ours, nothing blocks, and HyperLogLogs are those of Redis."""
+"""fakeredis as `Server` needs it: its time and its chance are ours, nothing blocks, HyperLogLogs are those of Redis."""
 
 from __future__ import annotations
 
 import inspect
+import random
 import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from fakeredis._commands import Key, Signature
 from fakeredis._helpers import OK, SimpleError, current_time
 from fakeredis._socket import BaseFakeSocket, FakeSocket
-from fakeredis.commands_mixins import ServerCommandsMixin
+from fakeredis.commands_mixins import HashCommandsMixin, ServerCommandsMixin
 
 from redis_patterns_core import hyperloglog
 from redis_patterns_core.errors import DecodeError, DriverClosed
 
-__all__ = ["Socket", "time_is"]
+__all__ = ["Socket", "of_ours"]
 
 
 class Socket(FakeSocket):
@@ -82,13 +83,14 @@ def _registers(key: Any) -> int:
         raise SimpleError("WRONGTYPE Key is not a valid HyperLogLog string value.") from None
 
 
-class _Moment(threading.local):
-    """What time it is for fakeredis in this thread; ``None`` for the system's."""
+class _Ours(threading.local):
+    """What time it is for fakeredis in this thread, and what it takes for chance; ``None`` for the system's."""
 
     now: Callable[[], float] | None = None
+    chance: random.Random | None = None
 
 
-_moment = _Moment()
+_ours = _Ours()
 
 
 class _Time:
@@ -96,27 +98,36 @@ class _Time:
 
     @staticmethod
     def time() -> float:
-        now = _moment.now
+        now = _ours.now
         return time.time() if now is None else now()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
 
 
+class _Random:
+    """Stands in fakeredis' modules for ``random``."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(random if _ours.chance is None else _ours.chance, name)
+
+
 @contextmanager
-def time_is(now: Callable[[], float]) -> Generator[None, None, None]:
-    before, _moment.now = _moment.now, now
+def of_ours(now: Callable[[], float], chance: random.Random) -> Generator[None, None, None]:
+    before = _ours.now, _ours.chance
+    _ours.now, _ours.chance = now, chance
     try:
         yield
     finally:
-        _moment.now = before
+        _ours.now, _ours.chance = before
 
 
 def _patch() -> None:
-    """Let fakeredis ask us for the time; for everybody else it stays the system's."""
+    """Let fakeredis ask us for the time, and for chance; for everybody else they stay the system's."""
     stand_in = _Time()
     for function in (BaseFakeSocket.sendall, ServerCommandsMixin.time, current_time):
         inspect.unwrap(function).__globals__["time"] = stand_in
+    inspect.unwrap(cast("Any", HashCommandsMixin).hrandfield).__globals__["random"] = _Random()
 
 
 _patch()

@@ -16,9 +16,11 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import random
 import threading
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
@@ -29,8 +31,9 @@ import redis
 from redis_patterns._redis_py import error_reply
 from redis_patterns._transport import Sent
 from redis_patterns._wire import packed
-from redis_patterns.testing._fakeredis import Socket, time_is
+from redis_patterns.testing._fakeredis import Socket, of_ours
 from redis_patterns_core.errors import CommandFailed, ConfigurationError, DriverClosed
+from redis_patterns_core.periods import moment
 from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Incomplete
@@ -44,15 +47,23 @@ __all__ = ["Clock", "Server"]
 
 T = TypeVar("T")
 
-_EPOCH = 1_700_000_000.0
+_EPOCH = datetime.fromtimestamp(1_700_000_000, UTC)
 _MOMENT = 0.005
 _KEYS: Plan[list[bytes]] = Plan("keys", (Command(("KEYS", "*")),), lambda replies: cast("list[bytes]", replies[0]))
 
 
 class Clock:
-    """Time that only the test moves; called, it gives monotonic seconds, from 0 on."""
+    """Time that only the test moves; called, it gives monotonic seconds, from 0 on.
 
-    def __init__(self) -> None:
+    Parameters:
+        start: when it begins, with a time zone; in November 2023, each time the same, where that is not given.
+
+    Raises:
+        ConfigurationError: a start that is no datetime with a time zone.
+    """
+
+    def __init__(self, start: datetime = _EPOCH) -> None:
+        self._start = moment("start", start).timestamp()
         self._now = 0.0
         self._due: list[tuple[float, int, anyio.Event]] = []
         self._numbers = itertools.count()
@@ -63,7 +74,11 @@ class Clock:
 
     def time(self) -> float:
         """Give the seconds since the epoch, as the server's TIME does."""
-        return _EPOCH + self._now
+        return self._start + self._now
+
+    def now(self) -> datetime:
+        """Give the same as a datetime in UTC: a ``clock`` for what counts by days and other periods."""
+        return datetime.fromtimestamp(self.time(), UTC)
 
     def advance(self, seconds: float) -> None:
         """Put the clock forward, and wake who sleeps until then.
@@ -135,6 +150,7 @@ class Server:
         self._fake = fakeredis.FakeServer(version=(7, 0))
         self._socket = Socket(self._fake, 0, client_class=redis.Redis)
         self._known: set[str] = set()
+        self._chance = random.Random(0)
         self._changed: list[anyio.Event] = []
 
     def time(self) -> float:
@@ -152,7 +168,7 @@ class Server:
             One reply for each that was executed, errors included, and whether it stopped at the last of them.
         """
         answers: list[Reply] = []
-        with self._lock, time_is(self.time):
+        with self._lock, of_ours(self.time, self._chance):
             blocked = self._socket.would_block = False
             for command in commands:
                 self._socket.sendall(packed(command, self._known))
@@ -193,8 +209,8 @@ class Server:
         copied = self._history[: len(self._history) - lag]
         self._history, before = None, self.skew
         self._connect()
-        for moment, commands in copied:
-            self.skew = moment - self.clock.time()
+        for at, commands in copied:
+            self.skew = at - self.clock.time()
             self.execute(commands)
         self.skew, self._history = before, copied
         self._known.clear()
@@ -221,9 +237,10 @@ class Server:
     def expiries(self) -> list[float]:
         """Give the times at which keys will expire, in seconds of `clock`, in order."""
         database: Any = self._fake.dbs[0]
-        with time_is(self.time):
+        with of_ours(self.time, self._chance):
             times: list[float | None] = [database[key].expireat for key in list(database)]
-        return sorted(moment - self.skew - _EPOCH for moment in times if moment is not None and moment >= self.time())
+        start = self.clock.time() - self.clock()
+        return sorted(at - self.skew - start for at in times if at is not None and at >= self.time())
 
     # Drivers
 
