@@ -71,7 +71,8 @@ class Cache(CacheLoads[T]):
             best by the paper, 0 never does.
         lock_ttl: how long a loader that does not prolong its lease, as it is dead, keeps others waiting.
         load_within: how long a loader may take so that its value is stored.
-        wait: how long to wait for another process's loader; then a value is loaded without being stored.
+        wait: how long to wait for somebody else's loader, in this process or another; then a value is loaded without
+            being stored.
         clearable: whether `clear` can forget everything in one step, which costs each look one GET more.
         namespace: a prefix of the keys.
         on_event: is told what happens: the event's name, and the cache's. It should raise nothing: that would be raised
@@ -221,6 +222,7 @@ class Cache(CacheLoads[T]):
         ttl_ms = self._ms["ttl"] if ttl is None else validate.milliseconds("ttl", ttl)
         name, tag_keys = self.key(key), self._tags(tags)
         called_at: float | None = None
+        give_up_at = 0.0
         while True:
             try:
                 seen = (yield from self._look_for((key,), tag_keys, chance))[key]
@@ -230,11 +232,13 @@ class Cache(CacheLoads[T]):
                 return loaded
             if not isinstance(seen.got, Miss) and seen.fresh and not seen.early:
                 return seen.got
+            now = yield from Now()
             if called_at is None:
                 # Not at the beginning, as most calls end before they come here; later is on the safe side.
-                called_at = yield from Now()
+                called_at, give_up_at = now, now + self._ms["wait"] / 1000
             job = Loading(key, loader, ttl_ms, tag_keys, chance)
-            fetched = yield from Shared(name, self._fetch(job, seen))
+            # In one process too nobody is waited for without a bound: two loaders may want each other's keys.
+            fetched = yield from Shared(name, self._fetch(job, seen, give_up_at), max(0.0, give_up_at - now))
             # One who came while it was being loaded may have come after an invalidation that the loader did not see.
             if fetched.settled or fetched.began_at >= called_at:
                 return fetched.got

@@ -75,10 +75,10 @@ class CacheLoads(CacheEntries[T]):
     """The part of a cache that loads."""
 
     @flow
-    def _fetch(self, job: Loading[T], seen: Seen[T]) -> Steps[Fetched[T]]:
+    def _fetch(self, job: Loading[T], seen: Seen[T], give_up_at: float) -> Steps[Fetched[T]]:
         """Get a value that was not seen, or not fresh: load it, or wait for who loads it."""
         now = yield from Now()
-        give_up_at, waited_for, reject, early = now + self._ms["wait"] / 1000, "", none_seen(seen), seen.early
+        waited_for, reject, early = "", none_seen(seen), seen.early
         while True:
             began_at, epoch = now, new_epoch()
             got = yield from self._ask(
