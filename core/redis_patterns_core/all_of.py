@@ -158,7 +158,7 @@ class AllOf(Limiter):
     def _costs(self, cost: int | Sequence[int]) -> Sequence[int]:
         if isinstance(cost, int):
             return [cost] * len(self.limits)
-        if len(cost) != len(self.limits):
+        if not isinstance(cost, Sequence) or len(cost) != len(self.limits):
             raise ConfigurationError(f"cost must be one number, or one for each of {len(self.limits)} limits")
         return cost
 

@@ -90,15 +90,19 @@ class Board:
         for argument, given, allowed in (("order", self.order, Order), ("ties", self.ties, Ties)):
             one_of(argument, given, get_args(allowed))
         if not isinstance(self.first_come, bool):
-            raise ConfigurationError(f"first_come must be True or False, not {self.first_come!r}")
+            raise ConfigurationError(f"first_come must be True or False, not {validate.shown(self.first_come)}")
         if self.most is not None:
             validate.integer("most", self.most, least=1)
         if self.period is not None and not isinstance(self.period, (Calendar, Every)):
-            raise ConfigurationError(f"period must be a Calendar or an Every, such as DAY, not {self.period!r}")
+            raise ConfigurationError(
+                f"period must be a Calendar or an Every, such as DAY, not {validate.shown(self.period)}"
+            )
         if self.period is not None:
             zone_name(self.period)
         if (self.period is None) != (self.keep is None):
-            raise ConfigurationError(f"keep must be given with a period, and only there, not {self.keep!r}")
+            raise ConfigurationError(
+                f"keep must be given with a period, and only there, not {validate.shown(self.keep)}"
+            )
         if self.keep is not None:
             validate.milliseconds("keep", self.keep, least=0)
         object.__setattr__(self, "_place", self._located(None) if self.period is None else None)
@@ -344,7 +348,7 @@ def members_of(members: Iterable[str]) -> list[str]:
         ConfigurationError: one that is not allowed, none, or too many.
     """
     if isinstance(members, str):
-        raise ConfigurationError(f"members must be several texts, not the one {members!r}")
+        raise ConfigurationError(f"members must be several texts, not the one {validate.shown(members)}")
     checked = [validate.text("members", member) for member in dict.fromkeys(members)]
     if not 1 <= len(checked) <= MOST_AT_ONCE:
         raise ConfigurationError(f"members must be 1 to {MOST_AT_ONCE} at once, not {len(checked)}")
@@ -373,7 +377,9 @@ def one_of(argument: str, value: C, allowed: Sequence[C]) -> C:
         ConfigurationError: it is not one of those that are allowed.
     """
     if value not in allowed:
-        raise ConfigurationError(f"{argument} must be one of {', '.join(map(str, allowed))}, not {value!r}")
+        raise ConfigurationError(
+            f"{argument} must be one of {', '.join(map(str, allowed))}, not {validate.shown(value)}"
+        )
     return value
 
 
@@ -383,10 +389,13 @@ def checked_score(argument: str, value: float) -> float:
     Raises:
         ConfigurationError: it is no number, or a whole one that is not exact as a double.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
-        raise ConfigurationError(f"{argument} must be a number and not NaN, not {value!r}")
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or (isinstance(value, float) and math.isnan(value)):
+        raise ConfigurationError(f"{argument} must be a number and not NaN, not {validate.shown(value)}")
     if isinstance(value, int) and abs(value) > validate.EXACT_LIMIT:
-        raise ConfigurationError(f"{argument} must be exact as a double, from -2**53 to 2**53, not {value}")
+        raise ConfigurationError(
+            f"{argument} must be exact as a double, from -2**53 to 2**53, not {validate.shown(value)}"
+        )
     return value + 0  # -0.0 is the same score as 0, and Redis would keep its sign
 
 

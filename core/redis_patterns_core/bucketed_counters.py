@@ -101,7 +101,7 @@ class Series:
         if until is not None:
             ends = min(ends, moment("until", until))
         if ends <= self.starts[0]:
-            raise ConfigurationError(f"until must be after the first bucket's start, not {until!r}")
+            raise ConfigurationError(f"until must be after the first bucket's start, not {validate.shown(until)}")
         return self.total / (ends - self.starts[0]).total_seconds()
 
     def rates(self) -> tuple[float, ...]:
@@ -165,14 +165,16 @@ class BucketedCounter:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_keys", shards(self.name, self.shards, self.namespace))
         if not isinstance(self.keep, Mapping) or not self.keep:
-            raise ConfigurationError(f"keep must say for at least one period how long it is kept, not {self.keep!r}")
+            raise ConfigurationError(
+                f"keep must say for at least one period how long it is kept, not {validate.shown(self.keep)}"
+            )
         kept = dict[Period, int]()
         for period, length in self.keep.items():
             if not isinstance(period, (Every, Calendar)):
-                raise ConfigurationError(f"keep must have periods, such as MINUTE, and not {period!r}")
+                raise ConfigurationError(f"keep must have periods, such as MINUTE, and not {validate.shown(period)}")
             if isinstance(period, Every) and period.shortest * _CHUNK > LONGEST_STEP:
                 raise ConfigurationError(
-                    f"keep must have equal steps of {LONGEST_STEP // _CHUNK} at most, not {period!r}"
+                    f"keep must have equal steps of {LONGEST_STEP // _CHUNK} at most, not {validate.shown(period)}"
                 )
             kept[period] = validate.milliseconds("keep", length)
         names = [period.name for period in kept]
@@ -298,7 +300,9 @@ class BucketedCounter:
 
     def _check(self, period: Period) -> None:
         if period not in self._kept:
-            raise ConfigurationError(f"period must be one of {', '.join(map(repr, self._kept))}, not {period!r}")
+            raise ConfigurationError(
+                f"period must be one of {', '.join(map(repr, self._kept))}, not {validate.shown(period)}"
+            )
 
 
 # What is counted at a time is mostly of one time; and each period begins with a whole second.

@@ -175,5 +175,5 @@ def _simplest(argument: str, rate: float | Fraction) -> Fraction:
         else:
             exact = 1 / Fraction(1 / rate).limit_denominator(1_000_000)
     if exact <= 0:
-        raise ConfigurationError(f"{argument} must be more than 0 per second, not {rate!r}")
+        raise ConfigurationError(f"{argument} must be more than 0 per second, not {validate.shown(rate)}")
     return exact

@@ -132,9 +132,13 @@ class CacheEntries(Generic[T]):
         validate.namespace(self.namespace)
         for share, most in (("jitter", 1.0), ("early", 1000.0)):
             if not 0 <= validate.finite(share, getattr(self, share)) <= most:
-                raise ConfigurationError(f"{share} must be from 0 to {most:g}, not {getattr(self, share)!r}")
+                raise ConfigurationError(
+                    f"{share} must be from 0 to {most:g}, not {validate.shown(getattr(self, share))}"
+                )
         if self.serve_stale not in ("while_loading", "on_error"):
-            raise ConfigurationError(f"serve_stale must be 'while_loading' or 'on_error', not {self.serve_stale!r}")
+            raise ConfigurationError(
+                f"serve_stale must be 'while_loading' or 'on_error', not {validate.shown(self.serve_stale)}"
+            )
         least = {"ttl": 1, "stale_for": 0, "retry_after": 0, "lock_ttl": 1, "load_within": 1, "wait": 0}
         ms = {name: validate.milliseconds(name, getattr(self, name), least=few) for name, few in least.items()}
         negative = self.negative_ttl
@@ -161,7 +165,7 @@ class CacheEntries(Generic[T]):
 
     def _tags(self, tags: Iterable[str]) -> tuple[str, ...]:
         if isinstance(tags, str):
-            raise ConfigurationError(f"tags must be several texts, not one: {tags!r}")
+            raise ConfigurationError(f"tags must be several texts, not one: {validate.shown(tags)}")
         names = [self._tag_keys(validate.text("tags", tag)) for tag in tags]
         if self.clearable:
             names.append(self._generation_key)

@@ -53,7 +53,9 @@ def codec_name(codec: Codec[Any]) -> str:
     """
     name = getattr(codec, "name", None) or type(codec).__name__.lower()
     if not isinstance(name, str) or not name.isascii() or len(name) > _LONGEST_NAME:
-        raise ConfigurationError(f"name of a codec must be ASCII text of at most {_LONGEST_NAME} characters: {name!r}")
+        raise ConfigurationError(
+            f"name of a codec must be ASCII text of at most {_LONGEST_NAME} characters: {validate.shown(name)}"
+        )
     return name
 
 

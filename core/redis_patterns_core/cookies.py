@@ -12,6 +12,7 @@ import re
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
+from redis_patterns_core import validate
 from redis_patterns_core.errors import ConfigurationError
 
 __all__ = ["Cookie"]
@@ -50,13 +51,15 @@ class Cookie:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _TOKEN.fullmatch(self.name) or self.name.startswith("__"):
-            raise ConfigurationError(f"name must be a token that does not begin with __, not {self.name!r}")
+            raise ConfigurationError(
+                f"name must be a token that does not begin with __, not {validate.shown(self.name)}"
+            )
         if not isinstance(self.path, str) or not self.path.startswith("/") or not _ATTRIBUTE.fullmatch(self.path):
-            raise ConfigurationError(f"path must begin with / and have no semicolon, not {self.path!r}")
+            raise ConfigurationError(f"path must begin with / and have no semicolon, not {validate.shown(self.path)}")
         if self.domain is not None and not (isinstance(self.domain, str) and _TOKEN.fullmatch(self.domain)):
-            raise ConfigurationError(f"domain must be a host's name, not {self.domain!r}")
-        if self.same_site not in {"strict", "lax", "none"}:
-            raise ConfigurationError(f"same_site must be strict, lax or none, not {self.same_site!r}")
+            raise ConfigurationError(f"domain must be a host's name, not {validate.shown(self.domain)}")
+        if self.same_site not in ("strict", "lax", "none"):
+            raise ConfigurationError(f"same_site must be strict, lax or none, not {validate.shown(self.same_site)}")
         if self.same_site == "none" and not self.secure:
             raise ConfigurationError("same_site must not be none without secure: browsers refuse such a cookie")
 

@@ -132,7 +132,7 @@ class Flag:
     def __post_init__(self) -> None:
         validate.text("name", self.name)
         if not isinstance(self.enabled, bool):
-            raise ConfigurationError(f"enabled must be true or false, not {self.enabled!r}")
+            raise ConfigurationError(f"enabled must be true or false, not {validate.shown(self.enabled)}")
         kind, variants = _variants(self.variants)
         names = list(variants)
         serve = _serve(self.serve) if self.serve != "" else names[0]
@@ -143,7 +143,9 @@ class Flag:
         for argument, one in [("serve", serve), ("default", default), *(("serve", rule.serve) for rule in rules)]:
             for name in () if one is None else (one,) if isinstance(one, str) else one:
                 if name not in variants:
-                    raise ConfigurationError(f"{argument} must name variants ({', '.join(names)}), not {name!r}")
+                    raise ConfigurationError(
+                        f"{argument} must name variants ({', '.join(names)}), not {validate.shown(name)}"
+                    )
         thousandths("percentage", self.percentage)
         validate.integer("version", self.version, least=0)
         salt = validate.text("salt", self.salt) if self.salt != "" else self.name
@@ -184,7 +186,7 @@ def thousandths(argument: str, percentage: float) -> int:
         ConfigurationError: it is none, or has more than three digits behind the point.
     """
     if isinstance(percentage, bool) or not isinstance(percentage, (int, float)) or not 0 <= percentage <= 100:
-        raise ConfigurationError(f"{argument} must be a number from 0 to 100, not {percentage!r}")
+        raise ConfigurationError(f"{argument} must be a number from 0 to 100, not {validate.shown(percentage)}")
     return _exact(argument, percentage)
 
 
@@ -206,7 +208,7 @@ def _built_again(one: Flag | FlagRule) -> tuple[Any, ...]:
 def _exact(argument: str, number: float) -> int:
     whole = round(number * 1000)
     if abs(number * 1000 - whole) > 1e-6:
-        raise ConfigurationError(f"{argument} must be exact to a thousandth, not {number!r}")
+        raise ConfigurationError(f"{argument} must be exact to a thousandth, not {validate.shown(number)}")
     return whole
 
 
@@ -214,10 +216,12 @@ def _serve(serve: Serve) -> Serve:
     if isinstance(serve, str):
         return validate.text("serve", serve)
     if not isinstance(serve, Mapping) or not serve:
-        raise ConfigurationError(f"serve must be the name of a variant, or weights by names, not {serve!r}")
+        raise ConfigurationError(
+            f"serve must be the name of a variant, or weights by names, not {validate.shown(serve)}"
+        )
     for weight in serve.values():
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1_000_000:
-            raise ConfigurationError(f"serve must have weights from 0 to 1000000, not {weight!r}")
+            raise ConfigurationError(f"serve must have weights from 0 to 1000000, not {validate.shown(weight)}")
         _exact("serve", weight)
     if not any(serve.values()):
         raise ConfigurationError("serve must have a weight that is more than 0")
@@ -230,7 +234,9 @@ def _variants(variants: Mapping[str, FlagValue]) -> tuple[FlagType, Mapping[str,
     frozen = {validate.text("variants", name): _frozen(value) for name, value in variants.items()}
     kinds: set[type] = {type(value) for value in frozen.values()}
     if kinds == {int, float}:  # JSON of other writers has 1 for 1.0
-        return "float", MappingProxyType({name: float(value) for name, value in frozen.items()})
+        return "float", MappingProxyType(
+            {name: float(validate.finite("variants", value)) for name, value in frozen.items()}
+        )
     for kind, types in _FROZEN_TYPES.items():
         if kinds <= types:
             return kind, MappingProxyType(frozen)
@@ -252,7 +258,7 @@ def _frozen(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return validate.text_or_empty("variants", value)
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigurationError(f"variants must be finite numbers, not {value!r}")
+        raise ConfigurationError(f"variants must be finite numbers, not {validate.shown(value)}")
     if value is None and depth:
         return None
     if type(value) not in {bool, int, float}:
@@ -262,7 +268,7 @@ def _frozen(value: Any, depth: int = 0) -> Any:
 
 def _users(argument: str, users: Collection[str]) -> frozenset[str]:
     if isinstance(users, str) or not isinstance(users, Collection):
-        raise ConfigurationError(f"{argument} must be several users, not {users!r}")
+        raise ConfigurationError(f"{argument} must be several users, not {validate.shown(users)}")
     return frozenset(validate.text(argument, user) for user in users)
 
 
@@ -272,11 +278,11 @@ def _requires(flag: str, requires: Mapping[str, str | Collection[str]]) -> Mappi
     made: dict[str, frozenset[str]] = {}
     for name, variants in requires.items():
         if validate.text("requires", name) == flag:
-            raise ConfigurationError(f"requires must be other flags, not {flag!r} itself")
+            raise ConfigurationError(f"requires must be other flags, not {validate.shown(flag)} itself")
         several = [variants] if isinstance(variants, str) else variants
         made[name] = frozenset(validate.text("requires", variant) for variant in several)
         if not made[name]:
-            raise ConfigurationError(f"requires must name a variant of {name!r}")
+            raise ConfigurationError(f"requires must name a variant of {validate.shown(name)}")
     return MappingProxyType(made)
 
 
@@ -287,7 +293,9 @@ def _metadata(metadata: Mapping[str, Any]) -> Mapping[str, bool | int | float | 
         validate.text("metadata", name)
         # As OpenFeature has it (requirement 2.2.9): nothing that is nested.
         if not isinstance(held, (bool, int, float, str)) or (isinstance(held, float) and not math.isfinite(held)):
-            raise ConfigurationError(f"metadata must be texts, finite numbers and truth values, not {held!r}")
+            raise ConfigurationError(
+                f"metadata must be texts, finite numbers and truth values, not {validate.shown(held)}"
+            )
     return MappingProxyType(dict(metadata))
 
 

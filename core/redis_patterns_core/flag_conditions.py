@@ -92,10 +92,12 @@ class Condition:
 
     def __post_init__(self) -> None:
         validate.text("attribute", self.attribute)
-        if self.operator not in _OPERATORS:
-            raise ConfigurationError(f"operator must be one of {', '.join(_OPERATORS)}, not {self.operator!r}")
+        if not isinstance(self.operator, str) or self.operator not in _OPERATORS:
+            raise ConfigurationError(
+                f"operator must be one of {', '.join(_OPERATORS)}, not {validate.shown(self.operator)}"
+            )
         if not isinstance(self.negated, bool):
-            raise ConfigurationError(f"negated must be true or false, not {self.negated!r}")
+            raise ConfigurationError(f"negated must be true or false, not {validate.shown(self.negated)}")
         object.__setattr__(self, "value", _allowed(self.operator, self.value))
 
 
@@ -181,7 +183,7 @@ def _allowed(kind: Operator, value: Any) -> Any:
     """Check the value of a condition, and give it in the form that does not change."""
     if kind == "present":
         if value is not None:
-            raise ConfigurationError(f"value must not be given for present, not {value!r}")
+            raise ConfigurationError(f"value must not be given for present, not {validate.shown(value)}")
         return None
     if kind == "equals":
         return _scalar(value)
@@ -194,7 +196,9 @@ def _allowed(kind: Operator, value: Any) -> Any:
     if kind == "between":
         ends = tuple(validate.finite("value", end) for end in _listed(value))
         if len(ends) != 2 or ends[0] > ends[1]:
-            raise ConfigurationError(f"value must be two numbers for between, the lower one first, not {value!r}")
+            raise ConfigurationError(
+                f"value must be two numbers for between, the lower one first, not {validate.shown(value)}"
+            )
         return ends
     if kind == "semver":
         _comparators(validate.text("value", value))
@@ -232,6 +236,8 @@ def _comparators(text: str) -> list[tuple[Callable[[Any, Any], bool], tuple[Any,
         match = _COMPARATOR.fullmatch(word)
         version = None if match is None else semver(match[2])
         if match is None or version is None:
-            raise ConfigurationError(f"value must be versions such as '>=1.4.0 <2.0.0', and {word!r} is none")
+            raise ConfigurationError(
+                f"value must be versions such as '>=1.4.0 <2.0.0', and {validate.shown(word)} is none"
+            )
         comparators.append((_SIGNS[match[1]], version))
     return comparators

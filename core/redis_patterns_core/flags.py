@@ -267,7 +267,9 @@ class Flags:
                 raise FlagConflict(name, 0)
             changed: Flag = yield from Call(change, flag)
             if changed.name != name:
-                raise ConfigurationError(f"change must keep the name {name!r}, not make it {changed.name!r}")
+                raise ConfigurationError(
+                    f"change must keep the name {validate.shown(name)}, not make it {validate.shown(changed.name)}"
+                )
             try:
                 version = yield from self.put(changed, expected_version=flag.version, by=by)
             except FlagConflict:
@@ -341,7 +343,7 @@ class Flags:
         if token is None:
             token = secrets.token_hex(8)
         elif not isinstance(token, str) or not _TOKEN.fullmatch(token):
-            raise ConfigurationError(f"token must be 1 to 64 letters, digits, - and _, not {token!r}")
+            raise ConfigurationError(f"token must be 1 to 64 letters, digits, - and _, not {validate.shown(token)}")
         version = "" if expected is None else expected
         return _PUT((self.key, self._changes), name, version, token, by, self.keep_changes, required, payload)
 

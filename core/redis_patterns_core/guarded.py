@@ -66,8 +66,8 @@ class Guarded(Limiter):
     ) -> None:
         if not isinstance(limiter, Limiter) or not limiter.limits:
             raise ConfigurationError(f"limiter must be a limit or an AllOf, not {type(limiter).__name__}")
-        if when_away not in {"raise", "open", "closed", "local"}:
-            raise ConfigurationError(f"when_away must be raise, open, closed or local, not {when_away!r}")
+        if when_away not in ("raise", "open", "closed", "local"):
+            raise ConfigurationError(f"when_away must be raise, open, closed or local, not {validate.shown(when_away)}")
         self.limiter: Limiter = limiter
         self.when_away = when_away
         self.remember: bool = remember

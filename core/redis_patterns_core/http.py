@@ -86,9 +86,9 @@ class ClientAddress:
     def __init__(
         self, trusted: Iterable[str] | int = (), *, header: str = "x-forwarded-for", ipv6_prefix: int = 64
     ) -> None:
-        self._header = header.lower()
+        self._header = header.lower() if isinstance(header, str) else ""
         if self._header not in {"x-forwarded-for", "forwarded"}:
-            raise ConfigurationError(f"header must be x-forwarded-for or forwarded, not {header!r}")
+            raise ConfigurationError(f"header must be x-forwarded-for or forwarded, not {validate.shown(header)}")
         self._prefix = validate.integer("ipv6_prefix", ipv6_prefix, least=1, most=128)
         self._hops = validate.integer("trusted", trusted, least=0) if isinstance(trusted, int) else None
         self._networks: list[Network] = []
@@ -97,8 +97,10 @@ class ClientAddress:
                 raise ConfigurationError("trusted must be networks in a list, or a number, not one text")
             try:
                 self._networks = [ipaddress.ip_network(network) for network in trusted]
-            except ValueError as error:
-                raise ConfigurationError(f"trusted must be networks such as 10.0.0.0/8: {error}") from None
+            except (TypeError, ValueError):
+                raise ConfigurationError(
+                    f"trusted must be networks such as 10.0.0.0/8, without bits of hosts, not {validate.shown(trusted)}"
+                ) from None
 
     def __call__(self, request: Request) -> str:
         """Give the key of a request: its client's address, or its network, as text."""
@@ -208,7 +210,7 @@ class Rule:
         for limit in self.limiter.limits:
             if not _NAME.fullmatch(limit.name):
                 raise ConfigurationError(
-                    f"limiter must have an ASCII name, which headers can carry, not {limit.name!r}"
+                    f"limiter must have an ASCII name, which headers can carry, not {validate.shown(limit.name)}"
                 )
             if limit.shaped and not self.wait:
                 raise ConfigurationError("wait must be more than 0 with a LeakyBucket, which delays requests")

@@ -342,6 +342,8 @@ class Jobs(Generic[T]):
         """
         if not 1 <= len(settlements) <= _MOST_AT_ONCE:
             raise ConfigurationError(f"settlements must be 1 to {_MOST_AT_ONCE} at once, not {len(settlements)}")
+        for one in settlements:
+            validate.instance("settlements", one, Settlement)
         parts = ["ready", "delayed", "leased", "data", "job", "unique", "done", "meta", "wake", "dead", "errors"]
         keys = self._keys(*parts, "progress", "cancel")
         if self._ms["result_ttl"]:
@@ -570,8 +572,8 @@ class Jobs(Generic[T]):
         Raises:
             ConfigurationError: another state.
         """
-        if state not in {"ready", "delayed", "dead"}:
-            raise ConfigurationError(f"state must be ready, delayed or dead, not {state!r}")
+        if state not in ("ready", "delayed", "dead"):
+            raise ConfigurationError(f"state must be ready, delayed or dead, not {validate.shown(state)}")
         keys = self._keys(state, "data", "job", "unique", "errors", "meta", "progress", "cancel")
         plan = Plan("jobs.purge", (_PURGE(keys, _MOST_AT_ONCE),), replies.first_integer, Effect.ONCE)
         total = 0
@@ -664,7 +666,7 @@ class Jobs(Generic[T]):
 
 def _id(id: str) -> str:
     if len(validate.text("id", id)) > _LONGEST_ID:
-        raise ConfigurationError(f"id must be a text of 1 to {_LONGEST_ID} characters, not {id!r}")
+        raise ConfigurationError(f"id must be a text of 1 to {_LONGEST_ID} characters, not {validate.shown(id)}")
     return id
 
 

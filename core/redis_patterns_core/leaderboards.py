@@ -198,9 +198,13 @@ class Leaderboard(Board):
             raise ConfigurationError(f"boards must be 1 to {_MOST_MERGED}, not {len(boards)}")
         for board in boards:
             if (board.name, board.namespace) != (self.name, self.namespace):
-                raise ConfigurationError(f"boards must be of one name and namespace, {board!r} is of another")
+                raise ConfigurationError(
+                    f"boards must be of one name and namespace, {validate.shown(board)} is of another"
+                )
         if (ttl is None) == (self.period is None):
-            raise ConfigurationError(f"ttl must be given for a board without a period, and only there, not {ttl!r}")
+            raise ConfigurationError(
+                f"ttl must be given for a board without a period, and only there, not {validate.shown(ttl)}"
+            )
         factors = [1.0] * len(boards) if weights is None else [validate.finite("weights", weight) for weight in weights]
         if len(factors) != len(boards):
             raise ConfigurationError(f"weights must be one for each of {len(boards)} boards, not {len(factors)}")

@@ -47,7 +47,7 @@ class MemberData(Generic[T]):
 
     def __post_init__(self) -> None:
         if not isinstance(self.board, Leaderboard):
-            raise ConfigurationError(f"board must be a Leaderboard, not {self.board!r}")
+            raise ConfigurationError(f"board must be a Leaderboard, not {validate.shown(self.board)}")
 
     def put(self, member: str, data: T) -> Plan[bool]:
         """Keep a member's data, in place of what was kept.

@@ -121,8 +121,8 @@ class Once(Generic[T]):
         validate.text("name", self.name)
         validate.namespace(self.namespace)
         validate.integer("max_result", self.max_result, least=1)
-        if self.after_crash not in {"again", "refuse"}:
-            raise ConfigurationError(f"after_crash must be again or refuse, not {self.after_crash!r}")
+        if self.after_crash not in ("again", "refuse"):
+            raise ConfigurationError(f"after_crash must be again or refuse, not {validate.shown(self.after_crash)}")
         object.__setattr__(self, "_lease_ms", validate.milliseconds("lease", self.lease))
         object.__setattr__(self, "_keep_ms", validate.milliseconds("keep", self.keep))
         object.__setattr__(self, "_keys", Keys("once", self.name, namespace=self.namespace))

@@ -72,10 +72,10 @@ class Every:
     def __post_init__(self) -> None:
         milliseconds = validate.milliseconds("step", self.step, least=1000)
         if milliseconds % 1000:
-            raise ConfigurationError(f"step must be whole seconds, not {self.step!r}")
+            raise ConfigurationError(f"step must be whole seconds, not {validate.shown(self.step)}")
         shortest = timedelta(milliseconds=milliseconds)
         if shortest > LONGEST_STEP:
-            raise ConfigurationError(f"step must be at most {LONGEST_STEP.days} days, not {self.step!r}")
+            raise ConfigurationError(f"step must be at most {LONGEST_STEP.days} days, not {validate.shown(self.step)}")
         object.__setattr__(self, "shortest", shortest)
         object.__setattr__(self, "name", f"{milliseconds // 1000}s")
 
@@ -89,7 +89,9 @@ class Every:
         try:
             return _EPOCH + (then - _EPOCH) // self.shortest * self.shortest
         except OverflowError:
-            raise ConfigurationError(f"at must be in a step that began in the year 1 or later, not {at!r}") from None
+            raise ConfigurationError(
+                f"at must be in a step that began in the year 1 or later, not {validate.shown(at)}"
+            ) from None
 
     def following(self, start: datetime) -> datetime:
         """Give the start of the next one.
@@ -124,10 +126,10 @@ class Calendar:
     zone: tzinfo = UTC
 
     def __post_init__(self) -> None:
-        if self.unit not in _UNITS:
-            raise ConfigurationError(f"unit must be one of {', '.join(_UNITS)}, not {self.unit!r}")
+        if not isinstance(self.unit, str) or self.unit not in _UNITS:
+            raise ConfigurationError(f"unit must be one of {', '.join(_UNITS)}, not {validate.shown(self.unit)}")
         if not isinstance(self.zone, tzinfo):
-            raise ConfigurationError(f"zone must be a tzinfo, such as a ZoneInfo, not {self.zone!r}")
+            raise ConfigurationError(f"zone must be a tzinfo, such as a ZoneInfo, not {validate.shown(self.zone)}")
 
     @property
     def name(self) -> str:
@@ -199,7 +201,7 @@ def zone_name(period: Period) -> str:
     zone = period.zone if isinstance(period, Calendar) else UTC
     name: object = getattr(zone, "key", None) or (str(zone) if isinstance(zone, timezone) else None)
     if not isinstance(name, str):
-        raise ConfigurationError(f"period must have a zone with a name, such as a ZoneInfo, not {zone!r}")
+        raise ConfigurationError(f"period must have a zone with a name, such as a ZoneInfo, not {validate.shown(zone)}")
     return name
 
 
@@ -225,9 +227,11 @@ def moment(argument: str, value: datetime) -> datetime:
         ConfigurationError: no datetime, one without a time zone, or one so far away that periods around it have no end.
     """
     if not isinstance(value, datetime) or value.tzinfo is None:
-        raise ConfigurationError(f"{argument} must be a datetime with a time zone, not {value!r}")
+        raise ConfigurationError(f"{argument} must be a datetime with a time zone, not {validate.shown(value)}")
     if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
-        raise ConfigurationError(f"{argument} must be in the years {_FIRST_YEAR} to {_LAST_YEAR}, not {value!r}")
+        raise ConfigurationError(
+            f"{argument} must be in the years {_FIRST_YEAR} to {_LAST_YEAR}, not {validate.shown(value)}"
+        )
     return value.astimezone(UTC)
 
 
@@ -259,4 +263,6 @@ def due(delay: Duration | None, at: datetime | None) -> tuple[Literal["delay", "
 
 
 def _no_end(start: datetime) -> ConfigurationError:
-    return ConfigurationError(f"start must be that of a period that ends before the year 10000, not {start!r}")
+    return ConfigurationError(
+        f"start must be that of a period that ends before the year 10000, not {validate.shown(start)}"
+    )

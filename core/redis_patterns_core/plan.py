@@ -215,7 +215,7 @@ def batch(*plans: Plan[Any]) -> Plan[tuple[Any, ...]]:
     ends: list[int] = []
     for plan in plans:
         if not isinstance(plan, Plan):
-            raise ConfigurationError(f"plans must be plans, each one round trip; {plan!r} is not")
+            raise ConfigurationError(f"plans must be plans, each one round trip, not {type(plan).__name__}")
         if plan.blocks_for is not None:
             raise ConfigurationError(f"plans must not block, or they hold up their neighbours; {plan!r} does")
         commands += plan.commands

@@ -234,7 +234,7 @@ class Limit(Limiter):
 
     def _begin(self, keys: Keys, numbers: tuple[str, int, int, int]) -> None:
         if not isinstance(self.charge_refused, bool):
-            raise ConfigurationError(f"charge_refused must be True or False, not {self.charge_refused!r}")
+            raise ConfigurationError(f"charge_refused must be True or False, not {validate.shown(self.charge_refused)}")
         object.__setattr__(self, "_keys", keys)
         object.__setattr__(self, "_numbers", numbers)
         object.__setattr__(self, "_words", tuple(map(str, numbers)))
@@ -315,7 +315,9 @@ def parsed(rate: str) -> tuple[int, int]:
     found = _RATE.fullmatch(rate) if isinstance(rate, str) else None
     unit = _UNITS.get(found[3].lower()) if found is not None else None
     if found is None or unit is None or not int(found[1]) or (found[2] is not None and not int(found[2])):
-        raise ConfigurationError(f"rate must be a text such as '100/minute' or '5 per 10 seconds', not {rate!r}")
+        raise ConfigurationError(
+            f"rate must be a text such as '100/minute' or '5 per 10 seconds', not {validate.shown(rate)}"
+        )
     return int(found[1]), int(found[2] or 1) * unit
 
 

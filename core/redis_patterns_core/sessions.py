@@ -113,11 +113,13 @@ class Sessions:
         least = {"idle": 1000, "absolute": 1000, "note_every": 0, "renew_every": 1000, "grace": 0}
         ms = {name: validate.milliseconds(name, getattr(self, name), least=few) for name, few in least.items()}
         if ms["note_every"] >= ms["idle"]:
-            raise ConfigurationError(f"note_every must be less than idle, {self.idle!r}, not {self.note_every!r}")
+            raise ConfigurationError(
+                f"note_every must be less than idle, {validate.shown(self.idle)}, not {validate.shown(self.note_every)}"
+            )
         if self.max_per_user is not None:
             validate.integer("max_per_user", self.max_per_user, least=1)
-        if self.when_full not in {"refuse", "evict"}:
-            raise ConfigurationError(f"when_full must be refuse or evict, not {self.when_full!r}")
+        if self.when_full not in ("refuse", "evict"):
+            raise ConfigurationError(f"when_full must be refuse or evict, not {validate.shown(self.when_full)}")
         object.__setattr__(self, "_ms", ms)
 
     @property
@@ -346,7 +348,7 @@ class Sessions:
             ConfigurationError, EncodeError, LoginRevoked, TooManySessions: as for `create`.
             SessionGone: the user's own session has ended.
         """
-        if session is not None and session.user == user:
+        if session is not None and validate.instance("session", session, Session).user == user:
             return (yield from self.rotate(session, changes, remove=remove, id=id))
         removed = set(remove)
         carried = dict(session.data) if session is not None and session.user is None else {}
@@ -368,7 +370,7 @@ class Sessions:
         Returns:
             A plan that tells whether it was alive.
         """
-        return self._end(session.id)
+        return self._end(validate.instance("session", session, Session).id)
 
     # A user's sessions
 
@@ -433,7 +435,9 @@ class Sessions:
             ConfigurationError: an empty user, or what is no handle.
         """
         if not isinstance(handle, str) or not _HANDLE.fullmatch(handle):
-            raise ConfigurationError(f"handle must be 16 characters that a session has given, not {handle!r}")
+            raise ConfigurationError(
+                f"handle must be 16 characters that a session has given, not {validate.shown(handle)}"
+            )
         return self._end(place_of(_named(user)) + handle)
 
     @flow
@@ -453,7 +457,7 @@ class Sessions:
             ConfigurationError: an empty user, or a session that is another's.
         """
         place = place_of(_named(user))
-        if except_ is not None and except_.user != user:
+        if except_ is not None and validate.instance("except_", except_, Session).user != user:
             raise ConfigurationError("except_ must be a session of that user")
         stays = "" if except_ is None else except_.handle
         keys = [self._key(place, part) for part in ("index", "generation")]
@@ -473,7 +477,7 @@ class Sessions:
         return [self._key(id[:16], part) for part in (handle_of(id), *parts)]
 
     def _successor(self, session: Session, id: str | None) -> str:
-        opened = session.id[:32]
+        opened = validate.instance("session", session, Session).id[:32]
         if id is None:
             return opened + secrets.token_urlsafe(32)
         if not _ID.fullmatch(id) or not id.startswith(opened):
@@ -537,6 +541,7 @@ class Sessions:
         new: str = "",
         gently: bool = False,
     ) -> Plan[Session]:
+        validate.instance("session", session, Session)
         changed = dict(changes or {})
         removed = [validate.text_or_empty("remove", name) for name in remove if name not in changed]
         fields = self._encoded(changed)

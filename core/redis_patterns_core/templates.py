@@ -44,18 +44,20 @@ class Template:
             parts = list(string.Formatter().parse(text))
         except ValueError as error:
             raise ConfigurationError(
-                f"{argument} must be text with parameters in braces, not {text!r}: {error}"
+                f"{argument} must be text with parameters in braces, not {validate.shown(text)}: {error}"
             ) from None
         fields = [field for _, field, _, _ in parts if field is not None]
         for wanted in fields:
             if re.split(r"[.\[]", wanted)[0] not in self._signature.parameters:
                 raise ConfigurationError(
-                    f"{argument} must have parameters of the function in braces, unlike {wanted!r}"
+                    f"{argument} must have parameters of the function in braces, unlike {validate.shown(wanted)}"
                 )
         # A piece that has a field has the literal before it.
         between = [literal for literal, field, _, _ in parts if field is not None][1:]
         if unique and not all(":" in literal for literal in between):
-            raise ConfigurationError(f"{argument} must have a colon between any two parameters, unlike {text!r}")
+            raise ConfigurationError(
+                f"{argument} must have a colon between any two parameters, unlike {validate.shown(text)}"
+            )
 
     def fill(self, args: Sequence[object], kwargs: Mapping[str, object]) -> str:
         """Give the text of a call.

@@ -81,7 +81,7 @@ class UniqueCounter(ABC):
         validate.text("name", self.name)
         validate.namespace(self.namespace)
         if not isinstance(self.period, (Every, Calendar)):
-            raise ConfigurationError(f"period must be one, such as DAY, not {self.period!r}")
+            raise ConfigurationError(f"period must be one, such as DAY, not {validate.shown(self.period)}")
         zone_name(self.period)
         object.__setattr__(self, "_key", key("unique", self.name, namespace=self.namespace))
         object.__setattr__(self, "_keep_ms", validate.milliseconds("keep", self.keep))
@@ -164,7 +164,9 @@ class UniqueCounter(ABC):
         for source in self._with(sources)[1:]:
             row = [source.key(one) for one in starts(source.period, start, end) if one >= start]
             if not row:
-                raise ConfigurationError(f"sources must have a period that begins in that of {then}, not {source!r}")
+                raise ConfigurationError(
+                    f"sources must have a period that begins in that of {then}, not {validate.shown(source)}"
+                )
             keys.append(row)
         validate.integer("keys", sum(map(len, keys)), least=1, most=_MOST_KEYS)
         yield from self._merge(keys, then)
@@ -193,7 +195,7 @@ class UniqueCounter(ABC):
         counters = [self, *others]
         for counter in counters:
             if type(counter) is not type(self):
-                raise ConfigurationError(f"counters must all be {type(self).__name__}, not {counter!r}")
+                raise ConfigurationError(f"counters must all be {type(self).__name__}, not {validate.shown(counter)}")
         return counters
 
     def _row(self, first: datetime, until: datetime | None) -> list[str]:

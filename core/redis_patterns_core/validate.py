@@ -9,11 +9,24 @@ from __future__ import annotations
 import math
 import sys
 from datetime import timedelta
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from redis_patterns_core.errors import ConfigurationError
 
-__all__ = ["EXACT_LIMIT", "Duration", "finite", "integer", "milliseconds", "namespace", "text", "token"]
+__all__ = [
+    "EXACT_LIMIT",
+    "Duration",
+    "finite",
+    "instance",
+    "integer",
+    "milliseconds",
+    "namespace",
+    "shown",
+    "text",
+    "token",
+]
+
+T = TypeVar("T")
 
 Duration: TypeAlias = float | timedelta
 """Seconds as a number, or a timedelta."""
@@ -25,7 +38,7 @@ EXACT_LIMIT = 2**53
 def text(argument: str, value: str) -> str:
     """Check a name or an id: text that is not empty and can be written as UTF-8."""
     if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"{argument} must be a text of at least one character, not {_shown(value)}")
+        raise ConfigurationError(f"{argument} must be a text of at least one character, not {shown(value)}")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -50,17 +63,24 @@ def token(value: str) -> str:
     return value
 
 
+def instance(argument: str, value: T, kind: type[T]) -> T:
+    """Check that a value is of a kind; the message does not show it, as an id in place of a session is a secret."""
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{argument} must be a {kind.__name__}, not {type(value).__name__}")
+    return value
+
+
 def integer(argument: str, value: int, *, least: int, most: int = EXACT_LIMIT - 1) -> int:
     """Check a whole number within bounds, both included."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ConfigurationError(f"{argument} must be a whole number from {least} to {most}, not {_shown(value)}")
+        raise ConfigurationError(f"{argument} must be a whole number from {least} to {most}, not {shown(value)}")
     return value
 
 
 def finite(argument: str, value: float) -> float:
     """Check a number that is neither NaN nor infinite."""
     if not _is_finite(value):
-        raise ConfigurationError(f"{argument} must be a finite number, not {_shown(value)}")
+        raise ConfigurationError(f"{argument} must be a finite number, not {shown(value)}")
     return value
 
 
@@ -74,12 +94,12 @@ def milliseconds(argument: str, value: Duration, *, least: int = 1) -> int:
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if not _is_finite(seconds):
-        raise ConfigurationError(f"{argument} must be a finite number of seconds or a timedelta, not {_shown(value)}")
+        raise ConfigurationError(f"{argument} must be a finite number of seconds or a timedelta, not {shown(value)}")
     # What is too large may be infinity now, which cannot be rounded.
     if seconds * 1000 >= EXACT_LIMIT:
-        raise ConfigurationError(f"{argument} must be less than 2**53 ms, in seconds, not {_shown(value)}")
+        raise ConfigurationError(f"{argument} must be less than 2**53 ms, in seconds, not {shown(value)}")
     if not least <= seconds * 1000:
-        raise ConfigurationError(f"{argument} must be at least {least} ms, in seconds, not {_shown(value)}")
+        raise ConfigurationError(f"{argument} must be at least {least} ms, in seconds, not {shown(value)}")
     # Rounded to microseconds first: 0.007 * 1000 is 7.000000000000001, which is not eight milliseconds.
     return math.ceil(round(seconds * 1000, 3))
 
@@ -89,6 +109,11 @@ def _is_finite(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def _shown(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+def shown(value: object) -> str:
+    """Give what a message shows of a value that was refused: its repr, of which the beginning where it is long."""
+    try:
+        # Cut before, too: what is megabytes long is not to be written twice.
+        written = repr(value[:60] if isinstance(value, (str, bytes)) else value)
+    except Exception:  # noqa: BLE001  a whole number of thousands of digits, or a class of the caller's
+        return f"<{type(value).__name__}>"
+    return written if len(written) <= 60 else f"{written[:57]}..."

@@ -45,8 +45,8 @@ class WebSessions:
     def __init__(
         self, sessions: Sessions | None, cookie: Cookie | None, device: DeviceOf, when_down: _WhenDown
     ) -> None:
-        if when_down not in {"fail", "anonymous"}:
-            raise ConfigurationError(f"when_down must be fail or anonymous, not {when_down!r}")
+        if when_down not in ("fail", "anonymous"):
+            raise ConfigurationError(f"when_down must be fail or anonymous, not {validate.shown(when_down)}")
         self.sessions: Sessions = sessions or Sessions()
         self.cookie: Cookie = cookie or Cookie()
         self.device: DeviceOf = device

@@ -206,7 +206,9 @@ def works(what: Sequence[Any]) -> tuple[AnyWork, ...]:
         return (Work(jobs, what[1]),)
     for one in what:
         if not isinstance(one, (Work, BatchWork)):
-            raise ConfigurationError(f"work must be a Work or a BatchWork, or jobs and their handler, not {one!r}")
+            raise ConfigurationError(
+                f"work must be a Work or a BatchWork, or jobs and their handler, not {validate.shown(one)}"
+            )
     names = [(one.jobs.namespace, one.jobs.name) for one in what]
     if not names or len(set(names)) < len(names):
         raise ConfigurationError("work must be at least one, and each of a queue of its own")

@@ -63,7 +63,7 @@ class Msgspec(Generic[T]):
     """
 
     def __init__(self, kind: type[T], form: str = "msgpack") -> None:
-        if form not in {"msgpack", "json"}:
+        if form not in ("msgpack", "json"):
             raise ConfigurationError(f"form must be 'msgpack' or 'json', not {form!r}")
         library = _library("msgspec")
         self.name = form

@@ -190,7 +190,7 @@ KINDS = {"Codec", "Instrument", "Leasable", "Limit", "Limiter", "Queue", "Reply"
 
 
 @pytest.mark.parametrize("how", COPIES, ids=["copy", "deepcopy", "pickle"])
-@pytest.mark.parametrize("one", VALUES + OTHERS, ids=repr)
+@pytest.mark.parametrize("one", VALUES + OTHERS, ids=lambda one: type(one).__name__)
 def test_a_copy(one: Any, how: Callable[[Any], Any]) -> None:
     """It is like the original."""
     again = how(one)

@@ -109,6 +109,33 @@ def test_how_much_of_a_value_is_shown(length: int, shown: str) -> None:
     assert str(refusal.value) == f"limit must be a whole number from 1 to 9, not {shown}"
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (10**5000, "<int>"),
+        (-(10**5000), "<int>"),
+        ("x" * 10**7, f"'{'x' * 56}..."),
+        (b"x" * 10**7, f"b'{'x' * 55}..."),
+    ],
+    ids=["large", "small", "text", "bytes"],
+)
+def test_what_cannot_be_shown(given: object, shown: str) -> None:
+    """Python writes no whole number of thousands of digits, and of a long text only the beginning is looked at."""
+    with pytest.raises(ConfigurationError) as refusal:
+        validate.integer("limit", given, least=1, most=9)  # type: ignore[arg-type]
+    assert str(refusal.value) == f"limit must be a whole number from 1 to 9, not {shown}"
+
+
+def test_what_fails_while_it_is_shown() -> None:
+    """Its kind is all that can be said."""
+
+    class Odd:
+        def __repr__(self) -> str:
+            raise LookupError
+
+    assert validate.shown(Odd()) == "<Odd>"
+
+
 def test_the_default_bounds() -> None:
     """A whole number is less than 2^53, as Lua and scores have doubles."""
     assert validate.integer("limit", 2**53 - 1, least=1) == 2**53 - 1

@@ -135,8 +135,8 @@ if expires > 0 then
 else
   local left = call('PTTL', KEYS[1])
   if left > 0 then
-    for place = 2, #KEYS do
-      if call('PTTL', KEYS[place]) == -1 then call('PEXPIRE', KEYS[place], left) end
+    for _, key in ipairs(KEYS) do
+      if call('PTTL', key) == -1 then call('PEXPIRE', key, left) end
     end
   end
 end

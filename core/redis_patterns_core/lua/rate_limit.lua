@@ -43,10 +43,13 @@ for pass = several and 1 or 2, 2 do
     if algorithm == 'bucket' then
       local tokens, period, debt, given, state = x, y, 0, 0, call('GET', key)
       if state then
-        local owed, since, unit, back = match(state, '^(%d+) (%d+) (%d+) ?(%d*)$')
-        if not owed then return redis.error_reply('CORRUPT this key holds no such limit') end
+        local owed, since, unit, back = match(state, '^(%d+) (%d+) (%d+)$')
+        if not owed then
+          owed, since, unit, back = match(state, '^(%d+) (%d+) (%d+) (%d+)$')
+          if not owed then return redis.error_reply('CORRUPT this key holds no such limit') end
+          given = back * 1.0
+        end
         debt, since = owed * 1.0, since * 1.0
-        if back ~= '' then given = back * 1.0 end
         -- The rate was changed: the same is owed, counted in the new unit.
         if unit * 1.0 ~= period then
           debt, given = min(ceil(debt / unit * period), 4503599627370496), min(ceil(given / unit * period), 2251799813685248)
@@ -62,7 +65,7 @@ for pass = several and 1 or 2, 2 do
       local lag, full, price = now - clock, limit * period, cost * period
       allowed = debt + price <= full
       if debt > 0 then delay = ceil(debt / tokens) + lag end
-      turn = floor((debt + given) / tokens)
+      if debt > 0 or given > 0 then turn = floor((debt + given) / tokens) end
       if allowed and takes or not allowed and pays then
         debt = max(debt, min(debt + price, full))
         reset = ceil(debt / tokens) + lag
