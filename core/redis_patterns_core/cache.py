@@ -49,7 +49,6 @@ T = TypeVar("T")
 
 _SOFTEN = Script.load("cache_soften")
 _TOUCH = Script.load("cache_touch")
-_BEGIN = Script.load("cache_begin")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +71,8 @@ class Cache(CacheLoads[T]):
             best by the paper, 0 never does.
         lock_ttl: how long a loader that does not prolong its lease, as it is dead, keeps others waiting.
         load_within: how long a loader may take so that its value is stored.
-        wait: how long to wait for another process's loader; then a value is loaded without being stored.
+        wait: how long to wait for somebody else's loader, in this process or another; then a value is loaded without
+            being stored.
         clearable: whether `clear` can forget everything in one step, which costs each look one GET more.
         namespace: a prefix of the keys.
         on_event: is told what happens: the event's name, and the cache's. It should raise nothing: that would be raised
@@ -222,6 +222,7 @@ class Cache(CacheLoads[T]):
         ttl_ms = self._ms["ttl"] if ttl is None else validate.milliseconds("ttl", ttl)
         name, tag_keys = self.key(key), self._tags(tags)
         called_at: float | None = None
+        give_up_at = 0.0
         while True:
             try:
                 seen = (yield from self._look_for((key,), tag_keys, chance))[key]
@@ -231,11 +232,13 @@ class Cache(CacheLoads[T]):
                 return loaded
             if not isinstance(seen.got, Miss) and seen.fresh and not seen.early:
                 return seen.got
+            now = yield from Now()
             if called_at is None:
                 # Not at the beginning, as most calls end before they come here; later is on the safe side.
-                called_at = yield from Now()
+                called_at, give_up_at = now, now + self._ms["wait"] / 1000
             job = Loading(key, loader, ttl_ms, tag_keys, chance)
-            fetched = yield from Shared(name, self._fetch(job, seen))
+            # In one process too nobody is waited for without a bound: two loaders may want each other's keys.
+            fetched = yield from Shared(name, self._fetch(job, seen, give_up_at), max(0.0, give_up_at - now))
             # One who came while it was being loaded may have come after an invalidation that the loader did not see.
             if fetched.settled or fetched.began_at >= called_at:
                 return fetched.got
@@ -277,12 +280,12 @@ class Cache(CacheLoads[T]):
         missing = [key for key in wanted if key not in values]
         if not missing:
             return values
-        try:
-            acquired = yield from batch(
-                *[self._acquire(key, ttl_ms, tag_keys, none_seen(seen[key])) for key in missing]
-            )
-        except (Unreachable, OutcomeUnknown, CommandFailed):
-            self._tell("redis_error")
+        asked = {key: new_epoch() for key in missing}
+        acquired = yield from self._ask(
+            batch(*[self._acquire(key, ttl_ms, tag_keys, none_seen(seen[key]), epoch=asked[key]) for key in missing]),
+            batch(*[self._abandon(key, asked[key]) for key in missing]),
+        )
+        if acquired is None:
             return values | dict((yield from loaded_by(loader, missing)))
         ours = {key: got for key, got in zip(missing, acquired, strict=True) if got.what in {"load", "refresh"}}
         if ours:
@@ -353,17 +356,7 @@ class Cache(CacheLoads[T]):
         name, tag_keys = self.key(key), self._tags(tags)
         ttl_ms = self._ttl_for(value, ttl_ms)
         payload = self.codec.encode(value) if ttl_ms else b""
-        begin = Plan(
-            "cache.begin",
-            (_BEGIN((name, self._wake_keys(key)), new_epoch(), self._ms["load_within"]),),
-            replies.first,
-            Effect.ONCE,
-        )
-        writing = ""
-        try:
-            writing = replies.text((yield from begin))
-        except (Unreachable, OutcomeUnknown, CommandFailed):
-            self._tell("redis_error")
+        writing = yield from self._announce(key)
         yield from Defer(self._finish(name, writing, b"", 1), on_error_only=True)
         ids: Mapping[str, str] = {}
         if payload:
@@ -380,6 +373,19 @@ class Cache(CacheLoads[T]):
             # Nobody stores anything before the note that it is being written has expired.
             return False
         return stored
+
+    @flow
+    def _announce(self, key: str) -> Steps[str]:
+        """Note that a value is being written, and give the name under which it is; none where Redis cannot be asked."""
+        writing = new_epoch()
+        # Before it is sent: its answer may be lost to a cancellation when the note is already there. Where it was added
+        # to somebody else's, which has another name, that one stays until its time is over.
+        yield from Defer(self._finish(self.key(key), writing, b"", 1), on_error_only=True)
+        try:
+            return (yield from self._begin(key, writing))
+        except (Unreachable, OutcomeUnknown, CommandFailed):
+            self._tell("redis_error")
+            return ""
 
     # Invalidating
 

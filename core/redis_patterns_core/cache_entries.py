@@ -30,6 +30,7 @@ _FILL = Script.load("cache_fill")
 _ABANDON = Script.load("cache_abandon")
 _RENEW = Script.load("cache_renew")
 _TAG = Script.load("cache_tag")
+_BEGIN = Script.load("cache_begin")
 _FINISH = Script.load("cache_finish")
 
 _TAGS_OUTLIVE = 60_000
@@ -251,9 +252,18 @@ class CacheEntries(Generic[T]):
         return MISS
 
     def _acquire(
-        self, key: str, ttl_ms: int, tag_keys: Sequence[str], reject: str = "", *, early: bool = False, after: str = ""
+        self,
+        key: str,
+        ttl_ms: int,
+        tag_keys: Sequence[str],
+        reject: str = "",
+        *,
+        epoch: str | None = None,
+        early: bool = False,
+        after: str = "",
     ) -> Plan[Acquired]:
-        ms, epoch = self._ms, new_epoch()
+        ms = self._ms
+        epoch = epoch or new_epoch()
         names = (self.key(key), self._wake_keys(key), self._loader_keys(key))
         command = _ACQUIRE(names, epoch, ms["lock_ttl"], ms["load_within"], ms["stale_for"], reject, int(early), after)
         ids = _ids_of(tag_keys)
@@ -292,6 +302,10 @@ class CacheEntries(Generic[T]):
                 continue
             alive = [lease for lease, still in zip(alive, kept, strict=True) if still]
 
+    def _begin(self, key: str, writing: str) -> Plan[str]:
+        command = _BEGIN((self.key(key), self._wake_keys(key)), writing, self._ms["load_within"])
+        return Plan("cache.begin", (command,), lambda answers: replies.text(answers[0]), Effect.ONCE)
+
     def _finish(self, name: str, writing: str, packed: bytes, lifetime_ms: int) -> Plan[bool]:
         command = _FINISH((name,), writing, packed, lifetime_ms)
         return Plan("cache.finish", (command,), replies.first_is_one, Effect.ONCE)
@@ -301,7 +315,8 @@ class CacheEntries(Generic[T]):
         return Plan("cache.fill", (command,), replies.first_is_one, Effect.IDEMPOTENT)
 
     def _abandon(self, key: str, epoch: str) -> Plan[bool]:
-        command = _ABANDON((self.key(key), self._wake_keys(key)), epoch, self._ms["retry_after"])
+        names = (self.key(key), self._wake_keys(key), self._loader_keys(key))
+        command = _ABANDON(names, epoch, self._ms["retry_after"])
         return Plan("cache.abandon", (command,), replies.first_is_one, Effect.IDEMPOTENT)
 
     def _packed(self, payload: bytes, cost: float, tags: Mapping[str, str]) -> bytes:

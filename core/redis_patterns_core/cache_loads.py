@@ -15,6 +15,7 @@ from redis_patterns_core.cache_entries import (
     Miss,
     Seen,
 )
+from redis_patterns_core.entries import new_epoch
 from redis_patterns_core.errors import (
     CommandFailed,
     EncodeError,
@@ -29,6 +30,7 @@ from redis_patterns_core.value import value
 
 __all__ = ["CacheLoads", "Fetched", "Loader", "Loading", "ManyLoader", "loaded_by", "none_seen", "quietly"]
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 Loader: TypeAlias = Callable[[], T] | Callable[[], Awaitable[T]] | Callable[[], Flow[T]] | Flow[T]
@@ -73,16 +75,17 @@ class CacheLoads(CacheEntries[T]):
     """The part of a cache that loads."""
 
     @flow
-    def _fetch(self, job: Loading[T], seen: Seen[T]) -> Steps[Fetched[T]]:
+    def _fetch(self, job: Loading[T], seen: Seen[T], give_up_at: float) -> Steps[Fetched[T]]:
         """Get a value that was not seen, or not fresh: load it, or wait for who loads it."""
         now = yield from Now()
-        give_up_at, waited_for, reject, early = now + self._ms["wait"] / 1000, "", none_seen(seen), seen.early
+        waited_for, reject, early = "", none_seen(seen), seen.early
         while True:
-            began_at = now
-            try:
-                got = yield from self._acquire(job.key, job.ttl_ms, job.tag_keys, reject, early=early, after=waited_for)
-            except (Unreachable, OutcomeUnknown, CommandFailed):
-                self._tell("redis_error")
+            began_at, epoch = now, new_epoch()
+            got = yield from self._ask(
+                self._acquire(job.key, job.ttl_ms, job.tag_keys, reject, epoch=epoch, early=early, after=waited_for),
+                self._abandon(job.key, epoch),
+            )
+            if got is None:
                 return (yield from self._load_alone(job.loader, seen))
             there = self._there(got, seen)
             if got.what in {"hit", "stale"}:
@@ -115,6 +118,17 @@ class CacheLoads(CacheEntries[T]):
             waited_for = got.epoch
             yield from self._wait_for(job.key, min(got.seconds + job.chance() * 0.01, give_up_at - now))
             now = yield from Now()
+
+    @flow
+    def _ask(self, acquire: Plan[A], abandon: Plan[Any]) -> Steps[A | None]:
+        """Ask whose turn it is to load; gives nothing where Redis cannot be asked."""
+        # Before it is asked: its answer may be lost to a cancellation when Redis has already given us the lease.
+        yield from Defer(abandon, on_error_only=True)
+        try:
+            return (yield from acquire)
+        except (Unreachable, OutcomeUnknown, CommandFailed):
+            self._tell("redis_error")
+            return None
 
     def _there(self, got: Acquired, seen: Seen[T]) -> T | Miss:
         """Give the value that came with the answer, if it is one that may be served."""

@@ -229,10 +229,13 @@ class Shared(Generic[T_co]):
     Parameters:
         key: flows with equal keys are the same.
         flow: what to run.
+        wait: for how many seconds to wait for the end of one that is under way; then it is run beside that one, for
+            oneself. ``None`` waits for as long as it takes.
     """
 
     key: str
     flow: Flow[T_co]
+    wait: float | None = None
 
     def __iter__(self) -> Steps[T_co]:
         """Yield the step itself and return the flow's result."""

@@ -51,6 +51,7 @@ _RENEW = Script.load("behind_renew")
 _LOOK = Script.load("behind_look")
 _FILL = Script.load("behind_fill")
 _REDRIVE = Script.load("behind_redrive")
+_RELEASE = Script.load("behind_release")
 
 _FULL_PAUSE = 0.05
 """Seconds, at first, between looks for room."""
@@ -317,9 +318,9 @@ class WriteBehind(Generic[T]):
         for part in range(self.partitions):
             while True:
                 token = new_token()
-                claimed = yield from self._claim(part, token, all_now=all_now)
-                if claimed.unreadable:
-                    yield from self._settle(part, token, claimed.unreadable, error=claimed.error)
+                claimed = yield from self._take(part, token, all_now=all_now)
+                if isinstance(claimed, PatternsError):
+                    raise claimed
                 if not claimed.writes:
                     break
                 count += yield from self._save(part, token, claimed.writes, save)
@@ -357,6 +358,19 @@ class WriteBehind(Generic[T]):
     def _saving(self, error: Exception) -> Steps[None]:
         yield from ()
         raise error
+
+    @flow
+    def _take(self, part: int, token: str, *, all_now: bool) -> Steps[_Claimed[T] | PatternsError]:
+        """Claim what is due, of which what cannot be read is settled here; gives the error where there is no answer."""
+        # Before it is asked for: the answer may be lost to a cancellation when Redis has already given it to us.
+        yield from Defer(self._release(part, token), on_error_only=True)
+        try:
+            claimed = yield from self._claim(part, token, all_now=all_now)
+        except PatternsError as error:
+            return error  # raised by who asked, where nothing is to be released
+        if claimed.unreadable:
+            yield from self._settle(part, token, claimed.unreadable, error=claimed.error)
+        return claimed
 
     @flow
     def _save(
@@ -403,6 +417,11 @@ class WriteBehind(Generic[T]):
             return _Claimed(writes, unreadable, said)
 
         return Plan("behind.claim", (command,), parse, Effect.IDEMPOTENT)
+
+    def _release(self, part: int, token: str) -> Plan[int]:
+        """Let what was claimed with a token, whatever it is, be due again at once."""
+        command = _RELEASE((self._key(part, "due"), self._key(part, "saving")), token)
+        return Plan("behind.release", (command,), replies.first_integer, Effect.IDEMPOTENT)
 
     def _settle(
         self,

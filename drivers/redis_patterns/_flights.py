@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -32,17 +33,23 @@ class Flights:
     def __init__(self) -> None:
         self._under_way: dict[str, _Flight] = {}
 
-    async def share(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Do the work, or wait for who is doing it.
+    async def share(self, key: str, work: Callable[[], Awaitable[T]], wait: float | None) -> T:
+        """Do the work, or wait for who is doing it; after so many seconds do it as well.
 
         Raises:
             Exception: what the work raised.
         """
         me = anyio.get_current_task().id
+        ends_at = math.inf
         while (flight := self._under_way.get(key)) is not None:
             if flight.by == me:
                 return await work()  # it wants within what it does
-            await flight.landed.wait()
+            if ends_at == math.inf and wait is not None:
+                ends_at = anyio.current_time() + wait
+            with anyio.CancelScope(deadline=ends_at):
+                await flight.landed.wait()
+            if not flight.landed.is_set():
+                return await work()  # it may wait for what we do ourselves, and is not to hold us up in any case
             if flight.error is not None:
                 raise flight.error.with_traceback(flight.traceback)  # without the frames of who raised it before
             if flight.done:

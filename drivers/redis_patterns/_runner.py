@@ -230,7 +230,7 @@ class AsyncRunner(ABC):
             case Alongside():
                 return await self._alongside(step)
             case Shared():
-                return await self._flights.share(step.key, lambda: self.run(step.flow))
+                return await self._flights.share(step.key, lambda: self.run(step.flow), step.wait)
             case _:
                 raise TypeError(f"a flow yields steps, not {type(step).__name__}")
         return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -32,14 +34,17 @@ class ThreadFlights:
         self._under_way: dict[str, _Flight] = {}
         self._lock = threading.Lock()
 
-    def share(self, key: str, work: Callable[[], T], timeout: float | None) -> T:
-        """Do the work, or wait for who is doing it.
+    def share(self, key: str, work: Callable[[], T], wait: float | None, timeout: float | None) -> T:
+        """Do the work, or wait for who is doing it; after `wait` seconds do it as well.
 
         Raises:
-            TimeoutError: it was not done within so many seconds.
+            TimeoutError: it was not done within `timeout` seconds.
             Exception: what the work raised.
         """
         me = threading.get_ident()
+        began_at = time.monotonic()
+        give_up_at = math.inf if wait is None else began_at + wait
+        ends_at = math.inf if timeout is None else began_at + timeout
         while True:
             with self._lock:
                 flight = self._under_way.get(key)
@@ -48,8 +53,11 @@ class ThreadFlights:
                     break
             if flight.by == me:
                 return work()  # it wants within what it does
-            if not flight.landed.wait(timeout):
-                raise TimeoutError
+            until = min(give_up_at, ends_at)
+            if not flight.landed.wait(None if until == math.inf else max(0.0, until - time.monotonic())):
+                if ends_at <= give_up_at:
+                    raise TimeoutError
+                return work()  # it may wait for what we do ourselves, and is not to hold us up in any case
             if flight.error is not None:
                 raise flight.error.with_traceback(flight.traceback)  # without the frames of who raised it before
             if flight.done:

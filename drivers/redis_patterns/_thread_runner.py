@@ -281,7 +281,7 @@ class ThreadRunner:
                     self._keeper().stop(keeping)
             case Shared():
                 left = None if ends_at == math.inf else max(0.0, ends_at - self._clock())
-                return self._flights.share(step.key, lambda: self._run(step.flow, sleep, ends_at), left)
+                return self._flights.share(step.key, lambda: self._run(step.flow, sleep, ends_at), step.wait, left)
             case _:
                 raise TypeError(f"a flow yields steps, not {type(step).__name__}")
         return None

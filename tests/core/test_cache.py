@@ -28,7 +28,7 @@ from redis_patterns.testing.memory import Server
 from redis_patterns_core.cache_entries import Acquired, Seen
 from redis_patterns_core.cache_loads import Fetched, Loading
 from redis_patterns_core.entries import Stored
-from redis_patterns_core.flow import Shared, Sleep, flow
+from redis_patterns_core.flow import Flow, Shared, Sleep, flow
 from tests.drivers.plans import sets
 
 AWAY: list[Exception] = [
@@ -671,7 +671,7 @@ CACHE: Cache[Any] = Cache("c", ttl=10, stale_for=1, clearable=True)
         (CACHE._finish("a", "", b"", 1), "cache.finish", Effect.ONCE),
         (CACHE._fill("a", "", b"", 1), "cache.fill", Effect.IDEMPOTENT),
         (CACHE._abandon("a", ""), "cache.abandon", Effect.IDEMPOTENT),
-        (next(Cache[int]("c", ttl=1).write("a", 1, print).steps()), "cache.begin", Effect.ONCE),
+        (CACHE._begin("a", ""), "cache.begin", Effect.ONCE),
     ],
 )
 def test_names_and_effects(plan: Any, name: str, effect: Effect) -> None:
@@ -783,6 +783,66 @@ def test_who_asks_again_whose_turn_it_is_does_not_wait_for_itself() -> None:
     desk.advance(5.001)
     names.append(desk.server.keys())
     assert ["cache:{c:b}:loader" in there for there in names] == [True, False]
+
+
+def test_what_was_given_without_an_answer_is_given_up() -> None:
+    """By the epoch with which it was asked for, each kind of lease; what is another's by now is left alone."""
+    desk = Desk(stale_for=100, lock_ttl=5, early=1.0, retry_after=0)
+    mine = "1" * 16
+
+    def asked(key: str, epoch: str | None = None, **options: Any) -> Any:
+        return desk(desk.cache._acquire(key, 10_000, (), epoch=epoch, **options)).what
+
+    def given_up(key: str) -> Any:
+        return desk(desk.cache._abandon(key, mine))
+
+    desk(desk.cache.set("stale", 1))
+    desk.advance(10)
+    desk(desk.cache.set("early", 1))
+    asked("theirs")
+    desk.advance(4.999)
+    asked("busy")
+    desk.advance(0.001)
+    assert [asked("early", mine, early=True), asked("early", early=True)] == ["refresh", "hit"]
+    assert [asked("stale", mine), asked("stale")] == ["refresh", "stale"]
+    assert [asked("new", mine), asked("new")] == ["load", "wait"]
+    assert [asked("theirs", mine), asked("theirs"), asked("busy", mine)] == ["load", "wait", "wait"]
+    assert [given_up(key) for key in ("early", "stale", "new", "theirs", "busy")] == [True, True, True, True, False]
+    assert asked("early", early=True) == "refresh"
+    assert [asked(key) for key in ("stale", "new", "theirs", "busy")] == ["refresh", "load", "load", "wait"]
+
+    assert asked("lost", mine) == "load"
+    desk.advance(5)
+    assert asked("lost", "2" * 16) == "load"
+    desk(desk.cache.invalidate("lost"))
+    assert asked("lost") == "load"
+    assert not desk(desk.cache._abandon("lost", "2" * 16)), "what it took over is gone, and this is another's"
+    assert asked("lost", "2" * 16) == "wait"
+
+
+def test_a_load_that_is_cancelled_gives_up_what_it_may_have() -> None:
+    """When the lease has been asked for, or was given; not one that somebody else has."""
+    busy, given = [b"wait", EPOCH.encode(), 5000, None], [b"load", EPOCH.encode(), 5000, None]
+    for answers in ((), (given,), (busy,)):
+        dry = Dry(Cache[int]("c", ttl=10).load("a", Flow("slow", _slow)))
+        dry.expect("cache.get").answer(None).expect("cache.acquire")
+        for answer in answers:
+            dry.answer(answer)
+        dry.cancel()
+        if answers != (busy,):
+            dry.expect("cache.abandon").answer(1)
+        assert dry.over
+    dry_many = Dry(Cache[int]("c", ttl=10).load_many(["a", "b"], lambda keys: dict.fromkeys(keys, 1)))
+    dry_many.expect("cache.get").answer(None, None).expect("batch(2 cache.acquire)").cancel()
+    assert dry_many.expect("batch(2 cache.abandon)").answer(1, 0).over
+    dry_write = Dry(Cache[int]("c", ttl=10).write("a", 1, print))
+    dry_write.expect("cache.begin").cancel()
+    assert dry_write.expect("cache.finish").answer(0).over
+
+
+def _slow() -> Any:
+    yield from Sleep(1)
+    return 1
 
 
 @pytest.mark.parametrize(

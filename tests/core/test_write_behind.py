@@ -526,6 +526,25 @@ def test_one_that_is_saved_by_somebody() -> None:
     assert [write.value for write in desk.saved[0]] == [2]
 
 
+def test_what_was_taken_and_not_saved_is_due_again_at_once() -> None:
+    """Where it is cancelled before it knows what it has; what others are saving stays theirs."""
+    desk = Desk(lease=5)
+    for key in ("ann", "bob"):
+        desk(desk.behind.put(key, 1))
+        desk(desk.behind._claim(0, key, all_now=True))
+    assert [desk(desk.behind._release(0, "ann")) for _ in range(2)] == [1, 0]
+    assert desk.flush() == 1
+    assert [write.key for write in desk.saved[0]] == ["ann"]
+
+    dry = Dry(desk.behind.flush(print))
+    dry.expect("behind.claim").cancel()
+    assert dry.expect("behind.release").answer(0).over
+    dry = Dry(desk.behind.flush(print))
+    dry.expect("behind.claim").fail(Unreachable("behind.claim", "gone"))
+    with pytest.raises(Unreachable):
+        _ = dry.result  # at once, as nothing was taken
+
+
 def test_the_lease_is_prolonged_while_it_is_saved() -> None:
     """At a third of it, as long as it is there; a lost answer is no reason to stop."""
     dry = Dry(PROFILES._keep(0, "t", ["ann"]))
@@ -644,6 +663,7 @@ def test_how_long_a_round_waits() -> None:
         (PROFILES.redrive("a"), "behind.redrive", Effect.IDEMPOTENT),
         (PROFILES.redrive(), "behind.redrive", Effect.ONCE),
         (PROFILES._claim(0, "t", all_now=False), "behind.claim", Effect.IDEMPOTENT),
+        (PROFILES._release(0, "t"), "behind.release", Effect.IDEMPOTENT),
         (PROFILES._settle(0, "t", [("a", 1)]), "behind.settle", Effect.IDEMPOTENT),
     ],
 )

@@ -22,7 +22,7 @@ import pytest
 
 import redis_patterns
 import redis_patterns_core
-from redis_patterns import MISS, Cache, ConfigurationError
+from redis_patterns import MISS, Cache, ConfigurationError, Sleep, Steps, flow
 from redis_patterns._async import AsyncDriver
 from redis_patterns.asyncio import Driver as AsyncioDriver
 from redis_patterns.sync import Driver
@@ -253,6 +253,59 @@ async def test_a_crowd_loads_once(redis: Face, namespace: str) -> None:
             tasks.start_soon(want)
     assert got == [7] * 30
     assert source.asked == 1
+
+
+@pytest.mark.renews
+async def test_nobody_waits_for_a_loader_without_a_bound(redis: Face, namespace: str) -> None:
+    """In one process too: who has waited for `wait` loads for itself, and that is not stored."""
+    told = list[str]()
+    cache: Cache[str] = Cache(namespace, ttl=60, wait=0.02, on_event=lambda event, _: told.append(event))
+    begun, done, got = list[int](), list[int](), list[str]()
+
+    @flow
+    def slow() -> Steps[str]:
+        begun.append(1)
+        while not done:
+            yield from Sleep(0.005)
+        return "slow"
+
+    async def load() -> None:
+        got.append(await redis.run(cache.load("k", slow())))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(load)
+        while not begun:
+            await anyio.sleep(0.001)
+        assert await redis.run(cache.load("k", lambda: "fast")) == "fast"
+        done.append(1)
+    assert got == ["slow"]
+    assert await redis.run(cache.get("k")) == "slow"
+    assert told == ["miss", "gave_up_waiting", "hit"]
+
+
+@pytest.mark.renews
+async def test_loaders_that_want_each_others_keys(redis: Face, namespace: str) -> None:
+    """They do not wait for each other for ever."""
+    cache: Cache[str] = Cache(namespace, ttl=60, wait=0.02)
+    begun, got = list[str](), list[str]()
+
+    @flow
+    def loader(key: str, other: str) -> Steps[str]:
+        begun.append(key)
+        while len(begun) < 2:
+            yield from Sleep(0.005)
+        return key + (yield from cache.load(other, lambda: f"({other} alone)"))
+
+    async def load(key: str, other: str) -> None:
+        got.append(await redis.run(cache.load(key, loader(key, other))))
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(load, "a", "b")
+            tasks.start_soon(load, "b", "a")
+    # One of them may be done when the other looks again.
+    assert {"a(b alone)", "b(a alone)"} & set(got)
+    assert len(got) == 2
 
 
 async def test_stale_values(connect: Connect, namespace: str) -> None:

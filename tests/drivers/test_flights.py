@@ -19,8 +19,8 @@ pytestmark = pytest.mark.anyio
 
 
 @flow
-def shared(work: Any, key: str = "k") -> Steps[Any]:
-    return (yield from Shared(key, work))
+def shared(work: Any, key: str = "k", wait: float | None = None) -> Steps[Any]:
+    return (yield from Shared(key, work, wait))
 
 
 @pytest.mark.renews
@@ -69,6 +69,31 @@ def _one() -> Steps[str]:
     return "1"
 
 
+@pytest.mark.renews
+async def test_who_has_waited_long_enough_does_it_as_well(redis: Face) -> None:
+    """It gets the result of its own, and the one that was waited for goes on."""
+    runs, got = list[int](), list[int]()
+
+    @flow
+    def work() -> Steps[int]:
+        runs.append(len(runs))
+        number = runs[-1]
+        while number == 0 and len(runs) < 3:
+            yield from Sleep(0.005)
+        return number
+
+    async def want(wait: float | None = None) -> None:
+        got.append(await redis.run(shared(work(), "slow", wait)))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(want)
+        while not runs:
+            await anyio.sleep(0.001)
+        for wait in (0.02, 0.0):
+            await want(wait)
+    assert got == [1, 2, 0]
+
+
 def test_who_waits_for_a_thread_gives_up_in_time(redis_server: Server) -> None:
     """A timeout ends the wait for another thread's work too."""
     begun, go = threading.Event(), threading.Event()
@@ -83,8 +108,9 @@ def test_who_waits_for_a_thread_gives_up_in_time(redis_server: Server) -> None:
         thread.start()
         begun.wait(10)
         began = time.monotonic()
-        with pytest.raises(DeadlineExceeded):
-            redis.run(shared(_calling(slow)), timeout=0.05)
+        for wait in (None, 0.05, 60):
+            with pytest.raises(DeadlineExceeded):
+                redis.run(shared(_calling(slow), "k", wait), timeout=0.05)
         assert time.monotonic() - began < 5
         go.set()
         thread.join()

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import random
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import anyio
@@ -14,7 +16,7 @@ import anyio.lowlevel
 import pytest
 from redis.asyncio.connection import AbstractConnection
 
-from redis_patterns import DriverClosed, Lock, OutcomeUnknown, Plan, batch
+from redis_patterns import Cache, DriverClosed, Lock, OutcomeUnknown, Plan, Write, WriteBehind, batch
 from redis_patterns.sync import Driver
 from redis_patterns.testing import Server
 from tests.drivers.faces import KINDS, Face, Kind
@@ -99,6 +101,15 @@ async def at_every_checkpoint(do: Callable[[], Awaitable[Any]], check: Callable[
     raise AssertionError("it never ended by itself")
 
 
+async def before_the_answer(do: Callable[[], Coroutine[Any, Any, Any]], done: Callable[[], bool]) -> None:
+    """Run something, cancelled when Redis has done what it asked for, and before it can read the answer."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(do)
+        while not done():  # asked in this thread, which reads nothing else meanwhile
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+
+
 async def test_a_plan_cancelled_at_every_checkpoint(redis: Face, key: str, beside: Driver) -> None:
     """However far it came: the next command gets its own reply, and the counter counts what ran, at most once each."""
     tried = 0
@@ -170,6 +181,82 @@ async def test_waiting_for_a_lock_cancelled_at_every_checkpoint(redis: Face, key
     await at_every_checkpoint(wait, check)
     assert beside.run(lock.release(theirs)) is True
     assert tried > 5
+
+
+@pytest.mark.parametrize("what", ["load", "take over", "refresh", "load_many", "write"])
+async def test_a_cache_cancelled_at_every_checkpoint(redis: Face, key: str, beside: Driver, what: str) -> None:
+    """Whoever began to load or to write leaves no lease behind for which others would have to wait."""
+    cache: Cache[int] = Cache(key, ttl=60, stale_for=60, serve_stale="on_error", lock_ttl=60)
+    tried = 0
+
+    def prepare(name: str) -> None:
+        if what == "take over":  # from one that is dead
+            assert beside.run(replace(cache, lock_ttl=0.001)._acquire(name, 60_000, ())).what == "load"
+        elif what == "refresh":
+            beside.run(cache.set(name, 0))
+            beside.run(cache.invalidate(name, soft=True))
+
+    async def loader() -> int:
+        await anyio.lowlevel.checkpoint()
+        return 1
+
+    async def many(names: Sequence[str]) -> dict[str, int]:
+        return dict.fromkeys(names, await loader())
+
+    async def save(_: int) -> None:
+        await loader()
+
+    async def do() -> None:
+        name = str(tried)
+        if what == "load_many":
+            await redis.run(cache.load_many([name, "more"], many))
+        elif what == "write":
+            await redis.run(cache.write(name, 1, save))
+        else:
+            await redis.run(cache.load(name, loader))
+
+    async def check() -> None:
+        nonlocal tried
+        for name in (str(tried), "more"):
+            there = beside.run(reads("GET", cache.key(name)))
+            # Nothing, one that was given up, or one that may be loaded: at once, or after `retry_after`.
+            if isinstance(there, bytes) and there[:1] != b"F":
+                assert there[:1] != b"X"
+                assert int(there[17:30]) <= (time.time() + 2) * 1000
+        tried += 1
+        prepare(str(tried))
+        beside.run(cache.invalidate("more"))
+
+    def taken() -> bool:
+        name = cache.key(str(tried))
+        return beside.run(reads("EXISTS", name if what not in {"take over", "refresh"} else f"{name}:loader")) == 1
+
+    prepare("0")
+    assert await at_every_checkpoint(do, check) > 2
+    await before_the_answer(do, taken)
+    await check()
+
+
+async def test_saving_cancelled_at_every_checkpoint(redis: Face, key: str, beside: Driver) -> None:
+    """What was taken to be saved, and was not, can be saved by somebody else before its lease is over."""
+    behind: WriteBehind[int] = WriteBehind(
+        key, ttl=60, delay=0, retry_after=0.001, most_retry=0.001, tries=1000, lease=60
+    )
+
+    async def save(writes: Sequence[Write[int]]) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async def check() -> None:
+        assert beside.run(reads("HLEN", f"behind:{{{key}:0}}:saving")) == 0
+        beside.run(behind.put("a", 1))
+
+    async def flush() -> None:
+        await redis.run(behind.flush(save))
+
+    await check()
+    assert await at_every_checkpoint(flush, check) > 2
+    await before_the_answer(flush, lambda: beside.run(reads("HLEN", f"behind:{{{key}:0}}:saving")) == 1)
+    await check()
 
 
 async def test_cancel_storms(redis: Face, proxy: Proxy, key: str, beside: Driver) -> None:

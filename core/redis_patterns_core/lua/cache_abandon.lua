@@ -2,9 +2,12 @@
 --
 -- KEYS[1]  string: the entry
 -- KEYS[2]  list: one element wakes all who wait for it, one after the other
--- ARGV     the lease's epoch, for how long a value is not loaded again (milliseconds)
+-- KEYS[3]  string: who took over a lease or refreshes a value, see cache_acquire
+-- ARGV     the lease's epoch, or the new one with which it was asked for, where the answer is not known; for how long a
+--          value is not loaded again (milliseconds)
 -- Reply    1 given up, 0 it was somebody else's
-if redis.call('GETRANGE', KEYS[1], 1, 16) ~= ARGV[1] then
+local epoch = redis.call('GETRANGE', KEYS[1], 1, 16)
+if epoch ~= ARGV[1] and redis.call('GET', KEYS[3]) ~= ARGV[1] .. epoch then
   return 0
 end
 local kind = redis.call('GETRANGE', KEYS[1], 0, 0)
