@@ -183,7 +183,7 @@ def test_processes_end_with_their_supervisor(redis: Driver, redis_server: Server
 
 def test_processes_that_have_not_come_so_far(tmp_path: Path) -> None:
     """Told to stop before they listen to signals, they have begun nothing: the supervisor ends with 0 all the same."""
-    early = [sys.executable, "-c", "import time; print('begin', flush=True); time.sleep(60)"]
+    early = [sys.executable, "-c", "import os, time; os.write(1, b'begin\\n'); time.sleep(60)"]
     supervising = (
         f"from redis_patterns._worker_process import supervise; raise SystemExit(supervise({early!r}, 2, print))"
     )
