@@ -120,7 +120,8 @@ class _AnyWork(ABC, Generic[T]):
             ConfigurationError: they are the others.
         """
         call = self.function
-        for function in (*self.middleware, call):
+        functions: list[Callable[..., Any]] = [*self.middleware, call]
+        for function in functions:
             what = "handler" if function is call else "middleware"
             check_awaited(what, function, awaited=awaited)
         for around in reversed(self.middleware):
