@@ -9,7 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 # At once: all else is made of it; and its module, which is called like a name, would be found in that name's place.
-from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within, flow
+from redis_patterns_core.flow import (
+    Alongside,
+    Call,
+    Defer,
+    Flow,
+    Now,
+    Shared,
+    Sleep,
+    Spawn,
+    Step,
+    Steps,
+    Take,
+    Within,
+    flow,
+)
 from redis_patterns_core.front import front
 
 if TYPE_CHECKING:
@@ -250,6 +264,7 @@ __all__ = [
     "StillRunning",
     "Subject",
     "Superseded",
+    "Take",
     "Taken",
     "TakenJobs",
     "Text",
@@ -330,6 +345,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "Spawn",
         "Step",
         "Steps",
+        "Take",
         "Within",
         "flow",
     ),

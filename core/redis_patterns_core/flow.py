@@ -37,6 +37,7 @@ __all__ = [
     "Spawn",
     "Step",
     "Steps",
+    "Take",
     "Within",
     "flow",
     "perform",
@@ -55,6 +56,7 @@ Step: TypeAlias = Union[
     "Spawn",
     "Defer",
     "Within[Any]",
+    "Take[Any]",
     "Alongside[Any]",
     "Shared[Any]",
 ]
@@ -152,6 +154,27 @@ class Within(Generic[T_co]):
 
     plan: Plan[T_co]
     seconds: float
+
+    def __iter__(self) -> Steps[T_co]:
+        """Yield the step itself and return the plan's result."""
+        value: T_co = yield self
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Take(Generic[T_co]):
+    """Run a plan that takes something away, and do not lose that to a cancellation.
+
+    A cancellation, or a timeout, waits for the answer then, and what came is put away before the flow ends. It waits
+    for a second longer than the plan may block.
+
+    Parameters:
+        plan: what takes; should not block for long.
+        back: gives the plan that puts away what was taken; ``None`` where that is nothing.
+    """
+
+    plan: Plan[T_co]
+    back: Callable[[Any], Plan[Any] | None]
 
     def __iter__(self) -> Steps[T_co]:
         """Yield the step itself and return the plan's result."""

@@ -82,8 +82,11 @@ class PriorityQueue(Queue[T]):
     def _take(self, count: int) -> Plan[list[bytes]]:
         return Plan("pqueue.pop", (Command(("ZPOPMIN", self.key, count)),), self._members, Effect.ONCE)
 
-    def _wait(self, seconds: float) -> Steps[list[bytes]]:
-        popped = yield from self._blocking("BZPOPMIN", (self.key,), seconds)
+    def _wait(self, seconds: float, *, keep: bool = False) -> Steps[list[bytes]]:
+        plan = self._blocking("BZPOPMIN", (self.key,), seconds)
+        return self._member((yield from self._taken(plan, self._member, keep=keep)))
+
+    def _member(self, popped: tuple[str, bytes] | None) -> list[bytes]:
         return [] if popped is None else [popped[1][self._number :]]
 
     def _members(self, answers: Sequence[Reply]) -> list[bytes]:
@@ -160,7 +163,7 @@ class DelayedQueue(Queue[T]):
         commands = (self._promotion(max(100, count)), Command(("LPOP", self.key, count)))
         return Plan("delayed.pop", commands, lambda answers: self._items(answers[1]), Effect.ONCE)
 
-    def _wait(self, seconds: float) -> Steps[list[bytes]]:
+    def _wait(self, seconds: float, *, keep: bool = False) -> Steps[list[bytes]]:
         commands = (self._promotion(100), Command(("LPOP", self.key, 1)))
         look = Plan(
             "delayed.pop", commands, lambda answers: (self._items(answers[1]), _promoted(answers[0])[1]), Effect.ONCE
@@ -168,16 +171,20 @@ class DelayedQueue(Queue[T]):
         now = yield from Now()
         ends_at = now + seconds
         while True:
-            taken, next_in = yield from look
+            taken, next_in = yield from self._taken(look, lambda found: found[0], keep=keep)
             if taken or now >= ends_at:
                 return taken
             # One that is put to be due before is told by an element in the last key.
             pause = max(0.002, min(ends_at - now, next_in, 60))
             keys = (self.key, f"{self._delayed}:wake")
-            popped = yield from self._blocking("BLPOP", keys, pause)
-            if popped is not None and popped[0] == self.key:
-                return [popped[1]]
+            popped = yield from self._taken(self._blocking("BLPOP", keys, pause), self._due_item, keep=keep)
+            if item := self._due_item(popped):
+                return item
             now = yield from Now()
+
+    def _due_item(self, popped: tuple[str, bytes] | None) -> list[bytes]:
+        # Not what tells of one that was put.
+        return [popped[1]] if popped is not None and popped[0] == self.key else []
 
     def length(self) -> Plan[int]:
         """Count the items, due or not. One round trip."""

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 from redis_patterns_core import replies, validate
 from redis_patterns_core.codec import Codec, Json, error_text
 from redis_patterns_core.errors import ConfigurationError, DecodeError, QueueFull
-from redis_patterns_core.flow import Call, Defer, Now, Steps, flow
+from redis_patterns_core.flow import Call, Defer, Now, Steps, Take, flow
 from redis_patterns_core.keys import key
 from redis_patterns_core.plan import Command, Effect, Plan, Script
 from redis_patterns_core.replies import Reply
@@ -32,6 +32,7 @@ from redis_patterns_core.value import value
 
 __all__ = ["EMPTY", "MOST_AT_ONCE", "Empty", "FailedItem", "FifoQueue", "Queue"]
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 _PUT = Script.load("queue_put")
@@ -117,8 +118,11 @@ class Queue(ABC, Generic[T]):
         """Take up to so many items, at once."""
 
     @abstractmethod
-    def _wait(self, seconds: float) -> Steps[list[bytes]]:
-        """Wait for an item for so long, or for as long as it takes; take one or none."""
+    def _wait(self, seconds: float, *, keep: bool = False) -> Steps[list[bytes]]:
+        """Wait for an item for so long, or for as long as it takes; take one or none.
+
+        With `keep`, what is taken while it is cancelled goes to the failed items.
+        """
 
     @flow
     def pop(self, *, wait: Duration | None = 0) -> Steps[T | Empty]:
@@ -171,7 +175,8 @@ class Queue(ABC, Generic[T]):
 
         Parameters:
             handler: a function, or in asyncio and trio a coroutine function. An item on which it raises, or during
-                which the flow is cancelled, goes to the failed items.
+                which the flow is cancelled, goes to the failed items; so does one that is on its way then: cancelling
+                it takes up to a second, while it waits for one.
             until: asked between items, and every second while there is none, whether to end.
 
         Returns:
@@ -179,8 +184,8 @@ class Queue(ABC, Generic[T]):
         """
         count = 0
         while not until():
-            item = yield from self.pop(wait=_SLICE)
-            if not isinstance(item, Empty):
+            taken = yield from self._wait(_SLICE, keep=True)
+            for item in (yield from self._read(taken)):
                 yield from self._handle(handler, item)
                 count += 1
         return count
@@ -193,6 +198,15 @@ class Queue(ABC, Generic[T]):
             yield from Call(handler, item)
         except Exception as error:  # noqa: BLE001  whatever it is, the item is kept and the next one's turn comes
             yield from self.fail(item, error)
+
+    def _taken(self, plan: Plan[R], items_of: Callable[[R], list[bytes]], *, keep: bool) -> Steps[R]:
+        """Run a plan that takes items."""
+
+        def back(answer: R) -> Plan[int] | None:
+            words = [word for payload in items_of(answer) for word in ("cancelled", payload)]
+            return self._fail(words) if words else None
+
+        return (yield from Take(plan, back) if keep else plan)
 
     def _read(self, taken: Sequence[bytes]) -> Steps[list[T]]:
         items: list[T] = []
@@ -371,9 +385,9 @@ class FifoQueue(Queue[T]):
         command = Command(("LPOP", self.key, count))
         return Plan("queue.pop", (command,), lambda answers: self._items(answers[0]), Effect.ONCE)
 
-    def _wait(self, seconds: float) -> Steps[list[bytes]]:
-        popped = yield from self._blocking("BLPOP", (self.key,), seconds)
-        return [] if popped is None else [popped[1]]
+    def _wait(self, seconds: float, *, keep: bool = False) -> Steps[list[bytes]]:
+        plan = self._blocking("BLPOP", (self.key,), seconds)
+        return _item((yield from self._taken(plan, _item, keep=keep)))
 
     def requeue_failed(self, count: int = 100) -> Plan[int]:
         """Put failed items back at the end, the oldest first; `max_length` does not hold for them.
@@ -388,6 +402,10 @@ class FifoQueue(Queue[T]):
             ConfigurationError: a count that is not allowed.
         """
         return self._requeued((self.key, f"{self.key}:numbers"), count, "")
+
+
+def _item(popped: tuple[str, bytes] | None) -> list[bytes]:
+    return [] if popped is None else [popped[1]]
 
 
 def _popped(answers: Sequence[Reply]) -> tuple[str, bytes] | None:

@@ -12,7 +12,6 @@ by `RetryLater`, or that it is of no use by `GiveUp`.
 from __future__ import annotations
 
 import functools
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -21,6 +20,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 from redis_patterns_core import validate
 from redis_patterns_core.all_of import AllOf
 from redis_patterns_core.buckets import LeakyBucket
+from redis_patterns_core.callables import check_awaited
 from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.job_records import Job
 from redis_patterns_core.jobs import Jobs
@@ -120,12 +120,10 @@ class _AnyWork(ABC, Generic[T]):
             ConfigurationError: they are the others.
         """
         call = self.function
-        for function in (*self.middleware, call):
+        functions: list[Callable[..., Any]] = [*self.middleware, call]
+        for function in functions:
             what = "handler" if function is call else "middleware"
-            if inspect.iscoroutinefunction(function) and not awaited:
-                raise ConfigurationError(f"{what} must not be a coroutine function: the sync driver cannot await it")
-            if awaited and not inspect.iscoroutinefunction(function):
-                raise ConfigurationError(f"{what} must be a coroutine function; the sync driver is for others")
+            check_awaited(what, function, awaited=awaited)
         for around in reversed(self.middleware):
             call = functools.partial(around, call)
         return call

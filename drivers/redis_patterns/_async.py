@@ -6,7 +6,6 @@ A driver for one of them adds a transport and a way to start tasks.
 from __future__ import annotations
 
 import contextlib
-import inspect
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -18,7 +17,6 @@ from redis_patterns._runner import CLEAN_UP_FOR, AsyncRunner
 from redis_patterns_core import validate
 from redis_patterns_core.errors import (
     CommandFailed,
-    ConfigurationError,
     DeadlineExceeded,
     LockLost,
     LockNotAcquired,
@@ -329,8 +327,9 @@ class AsyncDriver(AsyncRunner):
         Raises:
             ConfigurationError: a number that is not allowed, or a handler that is no coroutine function.
         """
-        if not inspect.iscoroutinefunction(handler):
-            raise ConfigurationError("handler must be a coroutine function; the sync driver is for others")
+        from redis_patterns_core.callables import check_awaited
+
+        check_awaited("handler", handler, awaited=True)
         validate.integer("concurrency", concurrency, least=1)
         counts: list[int] = []
         errors: list[Exception] = []

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import MethodType
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from redis_patterns._decorators import check_coroutine_function, check_plain_function
 from redis_patterns_core.cache import Cache
+from redis_patterns_core.callables import check_awaited
 from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.flow import Flow
 from redis_patterns_core.plan import Plan
@@ -29,12 +29,13 @@ class _Cached(Generic[P, T]):
     ) -> None:
         if isinstance(tags, str):
             raise ConfigurationError(f"tags must be several texts, not one: {tags!r}")
+        # First: it brings the attributes of what is decorated, which may be cached itself.
+        functools.update_wrapper(cast("Any", self), function)
         self._cache = cache
         self._function = function
         self._template = Template("key", key, function, unique=True)
         self._ttl = ttl
         self._tags = [Template("tags", tag, function, unique=True) for tag in tags]
-        functools.update_wrapper(cast("Any", self), function)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         # In a class: a call has the instance before its arguments, as that of any function has.
@@ -78,7 +79,7 @@ class CachedFunction(_Cached[P, T]):
         ttl: Duration | None,
         tags: Sequence[str],
     ) -> None:
-        check_plain_function(function)
+        check_awaited("function", function, awaited=False)
         super().__init__(cache, function, key, ttl, tags)
         self._run = run
 
@@ -118,7 +119,7 @@ class CachedCoroutineFunction(_Cached[P, T]):
         ttl: Duration | None,
         tags: Sequence[str],
     ) -> None:
-        check_coroutine_function(function)
+        check_awaited("function", function, awaited=True)
         super().__init__(cache, function, key, ttl, tags)
         self._run = run
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, ParamSpec, TypeVar
 
-from redis_patterns_core.errors import ConfigurationError
+from redis_patterns_core.callables import check_awaited
 from redis_patterns_core.locks import Lock
 from redis_patterns_core.templates import Template
 from redis_patterns_core.validate import Duration
 
 __all__ = [
-    "check_coroutine_function",
-    "check_plain_function",
     "limited",
     "limited_coroutine_function",
     "locked",
@@ -37,7 +34,7 @@ def locked(
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        check_plain_function(function)
+        check_awaited("function", function, awaited=False)
         lock_of = _locks(function, name, ttl, namespace)
 
         @functools.wraps(function)
@@ -61,7 +58,7 @@ def locked_coroutine_function(
     """
 
     def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        check_coroutine_function(function)
+        check_awaited("function", function, awaited=True)
         lock_of = _locks(function, name, ttl, namespace)
 
         @functools.wraps(function)
@@ -83,7 +80,7 @@ def limited(admit: Callable[[str], object], key: str | Callable[P, str]) -> Call
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        check_plain_function(function)
+        check_awaited("function", function, awaited=False)
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -106,7 +103,7 @@ def limited_coroutine_function(
     """
 
     def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        check_coroutine_function(function)
+        check_awaited("function", function, awaited=True)
 
         @functools.wraps(function)
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -116,20 +113,6 @@ def limited_coroutine_function(
         return call
 
     return decorate
-
-
-def check_plain_function(function: Callable[..., Any]) -> None:
-    """Refuse a coroutine function where the sync driver is to call it."""
-    if inspect.iscoroutinefunction(function):
-        raise ConfigurationError(
-            f"function must not be a coroutine function: the sync driver cannot await {function.__qualname__}"
-        )
-
-
-def check_coroutine_function(function: Callable[..., Any]) -> None:
-    """Refuse a plain function where the drivers of asyncio and trio are to await what it gives."""
-    if not inspect.iscoroutinefunction(function):
-        raise ConfigurationError("function must be a coroutine function; the sync driver is for others")
 
 
 def _locks(

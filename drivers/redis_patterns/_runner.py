@@ -17,7 +17,7 @@ from redis_patterns._observe import Observed, Report, Tally, reporter
 from redis_patterns._transport import Sent, Task, Transport
 from redis_patterns_core import validate
 from redis_patterns_core.errors import DeadlineExceeded, DriverClosed, OutcomeUnknown, Unreachable
-from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within
+from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Take, Within
 from redis_patterns_core.plan import Plan
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
@@ -218,6 +218,8 @@ class AsyncRunner(ABC):
                 return await self.run(step)
             case Within():
                 return await self.run(step.plan, timeout=step.seconds)
+            case Take():
+                return await self._take(step)
             case Sleep():
                 await self._sleep(max(0.0, step.seconds))
             case Now():
@@ -234,6 +236,36 @@ class AsyncRunner(ABC):
             case _:
                 raise TypeError(f"a flow yields steps, not {type(step).__name__}")
         return None
+
+    async def _take(self, step: Take[T]) -> T:
+        got: list[T] = []
+        errors: list[Exception] = []
+
+        async def take() -> None:
+            try:
+                got.append(await self.run(step.plan))
+            except Exception as error:  # noqa: BLE001  raised below
+                errors.append(error)
+
+        # In a task of its own, which the caller's cancellation does not reach.
+        task = self._start(take, step.plan.name)
+        try:
+            await task.wait()
+        except BaseException:
+            with anyio.move_on_after((step.plan.blocks_for or 0) + 1, shield=True):
+                await task.wait()
+            if not got and not errors:
+                await task.stop()
+            for taken in got:
+                back = step.back(taken)
+                if back is not None:
+                    await self._clean_up(back)
+            raise
+        if errors:
+            raise errors[0]
+        if not got:
+            raise DriverClosed("the driver is closed")
+        return got[0]
 
     async def _alongside(self, step: Alongside[T]) -> T:
         async def keep() -> None:

@@ -19,7 +19,7 @@ from redis_patterns._renewer import Renewer
 from redis_patterns._thread_flights import ThreadFlights
 from redis_patterns_core import validate
 from redis_patterns_core.errors import DeadlineExceeded, DriverClosed
-from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Within
+from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Step, Steps, Take, Within
 from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.replies import Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
@@ -257,6 +257,13 @@ class ThreadRunner:
                 return self._run(step, sleep, ends_at)
             case Within():
                 return self._run(step.plan, sleep, min(ends_at, self._clock() + step.seconds))
+            case Take():
+                until = max(ends_at, self._clock() + (step.plan.blocks_for or 0) + 1)
+                taken = self._run(step.plan, sleep, until)
+                back = step.back(taken) if self._clock() >= ends_at else None
+                if back is not None:
+                    self._clean_up(back)
+                return taken
             case Sleep():
                 sleep(max(0.0, min(step.seconds, ends_at - self._clock())))
             case Now():

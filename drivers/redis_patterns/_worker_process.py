@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ from typing import Any
 import anyio
 
 from redis_patterns_core import validate
+from redis_patterns_core.callables import is_coroutine_function
 from redis_patterns_core.errors import ConfigurationError, PatternsError
 from redis_patterns_core.job_records import GiveUp, RetryLater
 from redis_patterns_core.work import AnyWork, BatchWork, Happening, Work, WorkEvent, works
@@ -109,7 +109,7 @@ def driver_for(what: Sequence[AnyWork], name: str | None, *, concurrency: int, g
         ConfigurationError: a driver that cannot call the handlers, two works of one queue, or a number that is not
             allowed.
     """
-    driver = name or ("asyncio" if inspect.iscoroutinefunction(what[0].function) else "sync")
+    driver = name or ("asyncio" if is_coroutine_function(what[0].function) else "sync")
     for line in Worker(works(what), concurrency=concurrency).lines:
         line.work.call(awaited=driver != "sync")
     validate.milliseconds("grace", grace, least=0)

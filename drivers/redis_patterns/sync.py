@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import math
 import threading
 import time
@@ -430,8 +429,9 @@ class Driver(ThreadRunner):
         Raises:
             ConfigurationError: a number that is not allowed, or a coroutine function.
         """
-        if inspect.iscoroutinefunction(handler):
-            raise ConfigurationError("handler must not be a coroutine function: the sync driver cannot await it")
+        from redis_patterns_core.callables import check_awaited
+
+        check_awaited("handler", handler, awaited=False)
         if validate.integer("concurrency", concurrency, least=1) == 1:
             return self.run(queue.consume(handler, until=until))
         over = threading.Event()

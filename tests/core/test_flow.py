@@ -4,7 +4,7 @@ import pytest
 
 from redis_patterns import Cache, Call, Command, Defer, Effect, Flow, Lock, Now, Plan, Sleep, Spawn, Step, Steps, flow
 from redis_patterns.testing import Dry
-from redis_patterns_core.flow import Alongside, Shared, Within
+from redis_patterns_core.flow import Alongside, Shared, Take, Within
 
 GET = Plan("get", (Command(("GET", "k")),), lambda replies: replies[0], Effect.READS)
 
@@ -53,6 +53,7 @@ def test_each_step_yields_itself_and_returns_what_is_sent() -> None:
         (Spawn(count_to(1)), None),
         (Defer(GET), None),
         (Within(GET, 0.5), 7),
+        (Take(GET, lambda _: None), 7),
         (Alongside(call, Cache[int]("x", ttl=1)._keep([])), 4),
         (Shared("k", count_to(1)), 9),
         (count_to(1), 9),

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from redis_patterns import ConfigurationError, Lock, LockNotAcquired, Plan
+from redis_patterns import Cache, ConfigurationError, FixedWindow, Lock, LockNotAcquired, Plan, RateLimited
 from redis_patterns._async import AsyncDriver
 from redis_patterns.asyncio import Driver as AsyncioDriver
 from redis_patterns.sync import Driver
@@ -73,6 +73,38 @@ def test_coroutine_functions(kind: str, redis_server: Server) -> None:
             return seen
 
     assert anyio.run(main, backend=kind) == ["begin 7", "end 7"] * 3
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+def test_decorators_around_each_other(kind: str, redis_server: Server) -> None:
+    """A lock and a limit around what is cached, caches around each other, and around an object with ``__call__``."""
+    name = secrets.token_hex(8)
+    calls: list[int] = []
+
+    class Double:
+        async def __call__(self, number: int) -> int:
+            calls.append(number)
+            return 2 * number
+
+    async def main() -> list[int]:
+        connect: Callable[[str], AsyncDriver] = AsyncioDriver.connect if kind == "asyncio" else TrioDriver.connect
+        async with connect(redis_server.url) as redis:
+            first: Cache[int] = Cache(f"{name}-inner", ttl=60)
+            second: Cache[int] = Cache(f"{name}-outer", ttl=60)
+            inner = redis.cached(first, "n:{number}")(Double())
+            outer = redis.cached(second, "n:{number}")(inner)
+            limited = redis.limited(FixedWindow(name, limit=2, per=3600), "all")(outer)
+            locked = redis.locked("n:{number}", namespace=name)(limited)
+            got = [await locked(3), await locked(3)]
+            with pytest.raises(RateLimited):
+                await locked(3)
+            assert await outer.invalidate(3)
+            got.append(await outer(3))
+            assert [await inner.invalidate(3), await outer.invalidate(3)] == [True, True]
+            return [*got, await outer(3)]
+
+    assert anyio.run(main, backend=kind) == [6, 6, 6, 6]
+    assert calls == [3, 3]
 
 
 # Many tasks that want one lock

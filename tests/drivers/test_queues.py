@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from redis_patterns import (
@@ -154,6 +156,61 @@ async def test_a_consumer_that_is_cancelled(redis: Face, make: Callable[..., Any
         tasks.cancel_scope.cancel()
     (failed,) = await redis.run(queue.failed())
     assert (failed.item, failed.error) == ("x", "cancelled")
+
+
+@pytest.mark.parametrize("native", [True, False])
+async def test_what_is_on_its_way_to_a_consumer_that_is_cancelled(
+    redis: Face, make: Callable[..., Any], kind: Any, *, native: bool
+) -> None:
+    """It is kept too, whether the task is cancelled or a scope around it: nothing is lost, whenever that is."""
+    if kind.name.startswith("sync") or (native and not kind.name.startswith("asyncio")):
+        return  # a thread is not cancelled, and what is native to trio are scopes
+    queue, seen = make(), list[int]()
+    await redis.run(queue.put_many(list(range(200))))
+
+    async def handle(item: int) -> None:
+        seen.append(item)
+
+    for turns in range(24):
+        if native:
+            task = asyncio.ensure_future(redis.run(queue.consume(handle)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+        else:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(redis.run, queue.consume(handle))
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+                tasks.cancel_scope.cancel()
+    failed = await redis.run(queue.failed(1000))
+    assert {item.error for item in failed} <= {"cancelled"}
+    left = await redis.run(queue.pop_many(1000))
+    assert sorted([*seen, *(item.item for item in failed), *left]) == list(range(200))
+    assert failed or seen
+
+
+async def test_a_consumer_that_has_nothing_is_cancelled(redis: Face, make: Callable[..., Any], kind: Any) -> None:
+    """It ends; what comes meanwhile is kept, or stays where it is."""
+    if kind.name.startswith("sync") or kind.memory:
+        return  # a thread is not cancelled, and one in memory does not wait
+    queue = make()
+    with anyio.move_on_after(0.05) as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(redis.run, queue.consume(print))
+            await anyio.sleep(0.02)
+
+            async def put() -> None:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.1)
+                    await redis.run(queue.put(7))
+
+            tasks.start_soon(put)
+    assert scope.cancelled_caught
+    failed = [item.item for item in await redis.run(queue.failed())]
+    assert [*failed, *await redis.run(queue.pop_many(2))] == [7]
 
 
 async def test_priorities(redis: Face, namespace: str) -> None:

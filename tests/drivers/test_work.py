@@ -28,6 +28,7 @@ from redis_patterns import (
     TokenBucket,
     Work,
     WorkEvent,
+    batch,
 )
 from redis_patterns.asyncio import Driver as AsyncioDriver
 from redis_patterns.sync import Driver
@@ -678,6 +679,28 @@ def test_bad_arguments_are_named(redis: Driver) -> None:
                 await driver.work(jobs, id)  # type: ignore[arg-type]
 
     anyio.run(main, "redis://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+def test_handlers_that_are_objects(kind: str, redis_server: Server) -> None:
+    """What is called like a coroutine function handles jobs and items."""
+    name = secrets.token_hex(8)
+    jobs: Jobs[int] = Jobs(name)
+    queue: FifoQueue[int] = FifoQueue(name)
+    seen: list[object] = []
+
+    class Handler:
+        async def __call__(self, what: Job[int] | int) -> None:
+            seen.append(what if isinstance(what, int) else what.payload)
+
+    async def main() -> None:
+        async with (AsyncioDriver if kind == "asyncio" else TrioDriver).connect(redis_server.url) as driver:
+            await driver.run(batch(jobs.enqueue(1), queue.put(2)))
+            await driver.work(jobs, Handler(), until=lambda: len(seen) == 1)
+            await driver.consume(queue, functools.partial(Handler()), until=lambda: len(seen) == 2)
+
+    anyio.run(main, backend=kind)
+    assert seen == [1, 2]
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])

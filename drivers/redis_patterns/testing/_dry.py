@@ -6,7 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar
 
-from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Steps, Within, perform
+from redis_patterns_core.flow import (
+    Alongside,
+    Call,
+    Defer,
+    Flow,
+    Now,
+    Shared,
+    Sleep,
+    Spawn,
+    Steps,
+    Take,
+    Within,
+    perform,
+)
 from redis_patterns_core.plan import Effect, Plan
 from redis_patterns_core.replies import Reply
 
@@ -217,7 +230,7 @@ class Dry(Generic[T]):
                     case Plan() | Sleep():
                         self._step = step
                         return
-                    case Within():
+                    case Within() | Take():
                         self._step = step.plan
                         return
                     case Flow():

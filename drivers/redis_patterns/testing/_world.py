@@ -11,7 +11,20 @@ from typing import Any
 from redis_patterns.testing._faults import SERVER_FAULTS, Faults
 from redis_patterns.testing.memory import Clock, Server
 from redis_patterns_core.errors import ConfigurationError, PatternsError
-from redis_patterns_core.flow import Alongside, Call, Defer, Flow, Now, Shared, Sleep, Spawn, Steps, Within, perform
+from redis_patterns_core.flow import (
+    Alongside,
+    Call,
+    Defer,
+    Flow,
+    Now,
+    Shared,
+    Sleep,
+    Spawn,
+    Steps,
+    Take,
+    Within,
+    perform,
+)
 from redis_patterns_core.plan import Command, Plan
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Backoff, Execution, Incomplete
@@ -197,7 +210,7 @@ class Client:
                 case Plan():
                     self._plan = step
                     return
-                case Within():
+                case Within() | Take():
                     self._plan = step.plan
                     return
                 case Sleep():
