@@ -91,7 +91,7 @@ class AsyncDriver(AsyncRunner):
             held: Held | None = None
             try:
                 async with self._held(lock, lambda: self.run(campaign(lock, wait)), renew=True) as held:
-                    result = await work(held)
+                    result: T = await self._call(work, held)
             except LockLost:
                 if held is None or not held.lost:
                     raise  # another lock's, that the work held
@@ -303,7 +303,7 @@ class AsyncDriver(AsyncRunner):
             on_error=lambda error: self._report(worker.beat()[0], error),
         )
         seconds = validate.milliseconds("grace", grace, least=0) / 1000
-        await AsyncWork(self.run, worker, clock=self._clock, grace=seconds, until=until).serve()
+        await AsyncWork(self.run, self._call, worker, clock=self._clock, grace=seconds, until=until).serve()
 
     async def consume(
         self,

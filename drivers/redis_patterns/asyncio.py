@@ -17,6 +17,7 @@ one write. `Driver(client)` runs on the connections of a ``redis.asyncio`` clien
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, Self, cast
@@ -134,6 +135,17 @@ class Driver(AsyncDriver):
         driver = cls.__new__(cls)
         AsyncDriver.__init__(driver, transport, clock=clock, **options)
         return driver
+
+    async def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super()._call(function, *args, **kwargs)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancels this task: the function awaited something else that was cancelled. That is a failure like
+            # others; as it is, it would end without a word whoever runs many functions.
+            raise concurrent.futures.CancelledError("what it awaited was cancelled") from error
 
     def _start(self, function: Callable[[], Awaitable[None]], name: str) -> _Task:
         return _start(function, name)
