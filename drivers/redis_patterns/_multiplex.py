@@ -20,7 +20,7 @@ from redis_patterns._address import Address
 from redis_patterns._transport import Sent, Task
 from redis_patterns._wire import Wire
 from redis_patterns_core import replies
-from redis_patterns_core.errors import CommandFailed, DriverClosed
+from redis_patterns_core.errors import CommandFailed, DriverClosed, Unreachable
 from redis_patterns_core.plan import Command
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Backoff, Incomplete
@@ -31,8 +31,8 @@ MOST_REQUESTS = 4096
 MOST_BYTES = 8 * 2**20
 """Bytes queued while the socket takes no more; further callers wait."""
 
-MOST_BLOCKING = 64
-"""Connections for plans that block; further ones wait for their turn."""
+BLOCKING_CONNECTIONS = 512
+"""Connections for plans that block; further ones wait for their turn. A process may have 1024 open files by default."""
 
 _BACKOFF = Backoff()
 
@@ -91,6 +91,7 @@ class Multiplexer:
         open_connection: opens a connection that the server has welcomed; raises `Incomplete` or `CommandFailed`.
         start: runs a function in a task of the driver.
         clock: monotonic, in seconds.
+        blocking_connections: how many plans that block may be under way, each on a connection of its own.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Multiplexer:
         open_connection: Callable[[], Awaitable[Connection]],
         start: Callable[[Callable[[], Awaitable[None]], str], Task],
         clock: Callable[[], float],
+        blocking_connections: int = BLOCKING_CONNECTIONS,
     ) -> None:
         self._open = open_connection
         self._start = start
@@ -111,7 +113,8 @@ class Multiplexer:
         self._waiting: deque[anyio.Event] = deque()
         self._resting: list[Connection] = []
         self._blocking: set[Connection] = set()
-        self._turns = anyio.Semaphore(MOST_BLOCKING)
+        self._most_blocking = blocking_connections
+        self._turns = anyio.Semaphore(blocking_connections)
         self._closed = False
 
     async def ask(
@@ -232,10 +235,30 @@ class Multiplexer:
 
     # Connections for plans that block
 
+    async def _turn(self, blocks_for: float) -> None:
+        """Wait for a turn to block, first come, first served, for no longer than the plan would wait at the server.
+
+        Raises:
+            Unreachable: all were taken for so long.
+        """
+        try:
+            self._turns.acquire_nowait()
+            return
+        except anyio.WouldBlock:
+            pass
+        with anyio.move_on_after(blocks_for or None):
+            await self._turns.acquire()
+            return
+        # Not as Incomplete: who has waited for as long as the plan may wait does not try it again.
+        raise Unreachable(
+            "connect", f"all {self._most_blocking} connections for plans that block were in use for {blocks_for:g} s"
+        )
+
     async def _ask_alone(
         self, commands: Sequence[Command], blocks_for: float, trace: list[Sent] | None
     ) -> Sequence[Reply]:
-        async with self._turns:
+        await self._turn(blocks_for)
+        try:
             if self._closed:
                 raise DriverClosed("the driver is closed")
             connection = None
@@ -263,6 +286,8 @@ class Multiplexer:
                 connection.fail("the driver was closed")
             else:
                 self._resting.append(connection)
+        finally:
+            self._turns.release()
         if any(type(answer) is ErrorReply for answer in answers):
             self._settle(connection, answers)
             raise Incomplete(answers=answers)

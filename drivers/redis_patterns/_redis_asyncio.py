@@ -7,6 +7,7 @@ ours, and all tasks share it. Where there is no transport to take over (fakeredi
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, cast
 
@@ -38,6 +39,9 @@ class RedisConnection(Protocol):
 
 class Pool(Protocol):
     """What we use of a redis.asyncio connection pool."""
+
+    @property
+    def max_connections(self) -> int: ...
 
     async def get_connection(self) -> RedisConnection: ...
     async def release(self, connection: RedisConnection) -> None: ...
@@ -77,6 +81,11 @@ class _NodePool:
         self._client = client
         self._node = node
         self._found: Any = None
+
+    @property
+    def max_connections(self) -> int:
+        node = self._client.get_node(host=self._node.host, port=self._node.port)
+        return sys.maxsize if node is None else int(node.max_connections)
 
     async def get_connection(self) -> RedisConnection:
         host, port = self._node.host, self._node.port
