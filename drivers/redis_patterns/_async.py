@@ -145,7 +145,7 @@ class AsyncDriver(AsyncRunner):
         ends_at = self._clock() + seconds
         if lock.line is None:
             return await self.run(lock.wait_for(wait))
-        if not await self._lines.enter(lock.line, seconds):
+        if not await self._lines.enter(lock.line, seconds, lock.abreast):
             return None
         try:
             left = None if seconds == math.inf else max(0.0, ends_at - self._clock())
