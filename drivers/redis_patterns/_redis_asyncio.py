@@ -144,7 +144,13 @@ async def take_over(pool: Pool, start: Callable[[Callable[[], Awaitable[None]], 
     if not isinstance(writer, asyncio.StreamWriter):
         return TurnByTurn(connection, lambda: start(give_back, "give back"))
     shared = SharedConnection(connection.socket_timeout)
-    shared.on_closed = lambda: start(give_back, "give back")
+    theirs = writer.transport.get_protocol()
+
+    def closed() -> None:
+        theirs.connection_lost(None)  # or who closes the client waits for that in vain
+        start(give_back, "give back")
+
+    shared.on_closed = closed
     writer.transport.set_protocol(shared)
     shared.connection_made(writer.transport)
     return shared
