@@ -63,6 +63,8 @@ class Leasable(ABC):
     __slots__ = ()
     word: ClassVar[str]
     """What it is, for messages."""
+    abreast: ClassVar[int] = 1
+    """How many tasks of one driver's `line` wait at Redis at a time."""
     name: str
 
     @property
@@ -72,7 +74,7 @@ class Leasable(ABC):
 
     @property
     def line(self) -> str | None:
-        """The line of one driver's tasks, of whom one at a time waits at Redis; ``None`` where each waits there."""
+        """The line of one driver's tasks, of whom only `abreast` wait at Redis; ``None`` where each waits there."""
         return None
 
     @abstractmethod

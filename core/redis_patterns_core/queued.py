@@ -71,6 +71,8 @@ class Queued(InOneStep):
     __slots__ = ()
     mode: ClassVar[str]
     """Whether one has it alone, or how permits are counted; see the script."""
+    # More than one, as the order of arrival is kept between processes by who stands at Redis.
+    abreast = 16
 
     @property
     @abstractmethod
@@ -80,6 +82,11 @@ class Queued(InOneStep):
     @property
     def wake_key(self) -> str:
         """The list on which the first of those who wait is woken."""
+        return self.keys.wake
+
+    @property
+    def line(self) -> str | None:
+        """The line of one driver's tasks, of whom only `abreast` wait at Redis."""
         return self.keys.wake
 
     def inspect(self) -> Plan[Occupancy]:

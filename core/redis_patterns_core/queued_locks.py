@@ -27,7 +27,8 @@ __all__ = ["FairLock", "ReadLock", "ReadWriteLock", "ReentrantLock", "WriteLock"
 class FairLock(Queued):
     """A lock that is given in the order in which it was asked for.
 
-    Each task that waits has a connection of its own, as all stand in one line.
+    In asyncio and trio sixteen tasks of a driver stand in line at Redis, and the others behind them in their order: who
+    comes from another process meanwhile stands before those.
 
     Parameters:
         name: what is locked, such as ``order:123``.
@@ -96,6 +97,11 @@ class ReentrantLock(Queued):
     def keys(self) -> QueueKeys:
         """Its keys."""
         return self._keys
+
+    @property
+    def line(self) -> str | None:
+        """The line of one owner's tasks: it comes in at once where it has the lock, whoever waits."""
+        return f"{self._keys.wake}:{self._owner}"
 
     def _member(self, token: str) -> str:
         return f"{self.mode}1:{self._owner}:{token}"

@@ -89,7 +89,7 @@ class AsyncDriver(AsyncRunner):
             held: Held | None = None
             try:
                 async with self._held(lock, lambda: self.run(campaign(lock, wait)), renew=True) as held:
-                    result = await work(held)
+                    result: T = await self._call(work, held)
             except LockLost:
                 if held is None or not held.lost:
                     raise  # another lock's, that the work held
@@ -143,7 +143,7 @@ class AsyncDriver(AsyncRunner):
         ends_at = self._clock() + seconds
         if lock.line is None:
             return await self.run(lock.wait_for(wait))
-        if not await self._lines.enter(lock.line, seconds):
+        if not await self._lines.enter(lock.line, seconds, lock.abreast):
             return None
         try:
             left = None if seconds == math.inf else max(0.0, ends_at - self._clock())
@@ -301,7 +301,7 @@ class AsyncDriver(AsyncRunner):
             on_error=lambda error: self._report(worker.beat()[0], error),
         )
         seconds = validate.milliseconds("grace", grace, least=0) / 1000
-        await AsyncWork(self.run, worker, clock=self._clock, grace=seconds, until=until).serve()
+        await AsyncWork(self.run, self._call, worker, clock=self._clock, grace=seconds, until=until).serve()
 
     async def consume(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from redis_patterns._address import Address
-from redis_patterns._multiplex import Connection
+from redis_patterns._multiplex import LAST_LOOK, Connection
 from redis_patterns._transport import Sent
 from redis_patterns._wire import Request
 from redis_patterns_core.plan import Command
@@ -50,6 +50,7 @@ class SharedConnection(Connection, asyncio.BufferedProtocol):
         self._paused = False
         self._closed = asyncio.Event()
         self._watchdog: asyncio.TimerHandle | None = None
+        self._heard = True
         self.on_closed: Callable[[], object] = lambda: None
         """Called once when the socket is closed."""
 
@@ -90,10 +91,14 @@ class SharedConnection(Connection, asyncio.BufferedProtocol):
             self._watchdog = None
             return
         due = oldest.sent_at + self.timeout
-        if due <= self._loop.time():
-            self.fail(f"no answer within {self.timeout:g} s")
-        else:
+        if due > self._loop.time():
+            self._heard = True
             self._watchdog = self._loop.call_at(due, self._watch)
+        elif self._heard:
+            self._heard = False
+            self._watchdog = self._loop.call_later(LAST_LOOK, self._watch)
+        else:
+            self.fail(f"no answer within {self.timeout:g} s")
 
     # What the event loop calls
 
@@ -105,6 +110,7 @@ class SharedConnection(Connection, asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        self._heard = True
         try:
             done = self.wire.received(self._buffer, nbytes)
         except Incomplete as garbage:

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 
 from redis_patterns._address import Address, Target
-from redis_patterns._multiplex import Connection, Multiplexer, greeted, greeted_primary
+from redis_patterns._multiplex import BLOCKING_CONNECTIONS, Connection, Multiplexer, greeted, greeted_primary
 from redis_patterns._transport import Sent, Task
+from redis_patterns_core import validate
 from redis_patterns_core.cluster import Journey, Leg, Node, Topology, no_slots
 from redis_patterns_core.errors import CommandFailed, DriverClosed, PatternsError
 from redis_patterns_core.plan import Command
@@ -26,12 +27,14 @@ def transport_to(
     open_socket: Callable[[Address], Awaitable[Connection]],
     start: Callable[[Callable[[], Awaitable[None]], str], Task],
     clock: Callable[[], float],
+    blocking_connections: int = BLOCKING_CONNECTIONS,
 ) -> Multiplexer | Cluster:
     """Make the transport to a server, to a primary that Sentinels know, or to a cluster.
 
     Raises:
         ConfigurationError: a URL or an option that is not allowed.
     """
+    validate.integer("blocking_connections", blocking_connections, least=1)
     address = target.address
     if target.cluster:
 
@@ -40,14 +43,16 @@ def transport_to(
 
         def make(node: Node) -> Multiplexer:
             there = dataclasses.replace(address, path=None, host=node.host, port=node.port)
-            return Multiplexer(lambda: greeted(there, open_socket), start, clock)
+            return Multiplexer(lambda: greeted(there, open_socket), start, clock, blocking_connections)
 
         return Cluster(seeds, make, clock)
     if target.sentinels:
         sentinels = target.sentinel_addresses()
         name = target.service_name
-        return Multiplexer(lambda: greeted_primary(address, sentinels, name, open_socket), start, clock)
-    return Multiplexer(lambda: greeted(address, open_socket), start, clock)
+        return Multiplexer(
+            lambda: greeted_primary(address, sentinels, name, open_socket), start, clock, blocking_connections
+        )
+    return Multiplexer(lambda: greeted(address, open_socket), start, clock, blocking_connections)
 
 
 class Cluster:

@@ -1,4 +1,4 @@
-"""Lines: of a driver's tasks that want one lock, one at a time waits for it at Redis, and the others wait here.
+"""Lines: of a driver's tasks that want one lock, one or a few at a time wait for it at Redis, and the others wait here.
 
 Each that waits at Redis has a connection of its own, and a thousand that want one lock should not need a thousand.
 """
@@ -12,6 +12,16 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 
+class _Line:
+    """Who waits, and how many have their turn: as many as may, while anybody waits."""
+
+    __slots__ = ("inside", "waiting")
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.waiting: deque[anyio.Event] = deque()
+
+
 class Lines:
     """The lines of a driver, one for each key that is wanted.
 
@@ -21,24 +31,27 @@ class Lines:
 
     def __init__(self, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._sleep = sleep
-        self._waiting: dict[str, deque[anyio.Event]] = {}
+        self._lines: dict[str, _Line] = {}
 
-    async def enter(self, key: str, seconds: float) -> bool:
+    async def enter(self, key: str, seconds: float, abreast: int = 1) -> bool:
         """Wait for one's turn; first come, first served.
 
         Parameters:
             key: what is wanted.
             seconds: for how long to wait at most.
+            abreast: how many may have their turn at a time.
 
         Returns:
             Whether it is one's turn; then `leave` has to be called.
         """
-        line = self._waiting.get(key)
+        line = self._lines.get(key)
         if line is None:
-            self._waiting[key] = deque()
+            line = self._lines[key] = _Line()
+        if line.inside < abreast:
+            line.inside += 1
             return True
         turn = anyio.Event()
-        line.append(turn)
+        line.waiting.append(turn)
         try:
             if seconds == math.inf:
                 await turn.wait()
@@ -52,11 +65,13 @@ class Lines:
 
     def leave(self, key: str) -> None:
         """Let the next one have its turn."""
-        line = self._waiting[key]
-        if line:
-            line.popleft().set()
-        else:
-            del self._waiting[key]
+        line = self._lines[key]
+        if line.waiting:
+            line.waiting.popleft().set()
+            return
+        line.inside -= 1
+        if not line.inside:
+            del self._lines[key]
 
     async def _wait(self, turn: anyio.Event, seconds: float) -> None:
         async with anyio.create_task_group() as tasks:
@@ -70,8 +85,8 @@ class Lines:
             tasks.cancel_scope.cancel()
 
     @staticmethod
-    def _gives_up(line: deque[anyio.Event], turn: anyio.Event) -> bool:
+    def _gives_up(line: _Line, turn: anyio.Event) -> bool:
         if turn.is_set():
             return False
-        line.remove(turn)
+        line.waiting.remove(turn)
         return True

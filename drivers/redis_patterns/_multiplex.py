@@ -20,7 +20,7 @@ from redis_patterns._address import Address
 from redis_patterns._transport import Sent, Task
 from redis_patterns._wire import Wire
 from redis_patterns_core import replies
-from redis_patterns_core.errors import CommandFailed, DriverClosed
+from redis_patterns_core.errors import CommandFailed, DriverClosed, Unreachable
 from redis_patterns_core.plan import Command
 from redis_patterns_core.replies import ErrorReply, Reply
 from redis_patterns_core.retry import Backoff, Incomplete
@@ -31,8 +31,17 @@ MOST_REQUESTS = 4096
 MOST_BYTES = 8 * 2**20
 """Bytes queued while the socket takes no more; further callers wait."""
 
-MOST_BLOCKING = 64
-"""Connections for plans that block; further ones wait for their turn."""
+BLOCKING_CONNECTIONS = 512
+"""Connections for plans that block; further ones wait for their turn. A process may have 1024 open files by default."""
+
+IDLE = 30.0
+"""Seconds for which a connection of a plan that blocked is kept for the next one."""
+
+LAST_LOOK = 0.1
+"""Seconds in which nothing has come, before a reply that is due is taken to be late.
+
+Where this process stood still, replies wait in the socket, and more of them at the server, which could not send them.
+"""
 
 _BACKOFF = Backoff()
 
@@ -91,6 +100,7 @@ class Multiplexer:
         open_connection: opens a connection that the server has welcomed; raises `Incomplete` or `CommandFailed`.
         start: runs a function in a task of the driver.
         clock: monotonic, in seconds.
+        blocking_connections: how many plans that block may be under way, each on a connection of its own.
     """
 
     def __init__(
@@ -98,6 +108,7 @@ class Multiplexer:
         open_connection: Callable[[], Awaitable[Connection]],
         start: Callable[[Callable[[], Awaitable[None]], str], Task],
         clock: Callable[[], float],
+        blocking_connections: int = BLOCKING_CONNECTIONS,
     ) -> None:
         self._open = open_connection
         self._start = start
@@ -109,9 +120,11 @@ class Multiplexer:
         self._failures = 0
         self._not_before = 0.0
         self._waiting: deque[anyio.Event] = deque()
-        self._resting: list[Connection] = []
+        self._resting: deque[tuple[float, Connection]] = deque()
+        self._resting_task: Task | None = None
         self._blocking: set[Connection] = set()
-        self._turns = anyio.Semaphore(MOST_BLOCKING)
+        self._most_blocking = blocking_connections
+        self._turns = anyio.Semaphore(blocking_connections)
         self._closed = False
 
     async def ask(
@@ -144,7 +157,11 @@ class Multiplexer:
             await self._dial_task.stop()
         for connection in self._blocking:
             connection.fail("the driver was closed")
-        connections = [*self._resting, *([self._connection] if self._connection else [])]
+        if self._resting_task is not None:
+            await self._resting_task.stop()
+        connections = [connection for _, connection in self._resting]
+        if self._connection is not None:
+            connections.append(self._connection)
         for connection in connections:
             connection.retire()
         self._make_room()
@@ -166,7 +183,11 @@ class Multiplexer:
                 return self._connection
             if self._dialled is None:
                 self._dialled = anyio.Event()
-                self._dial_task = self._start(self._dial, "dial")
+                try:
+                    self._dial_task = self._start(self._dial, "dial")
+                except DriverClosed:
+                    self._dialled = None  # trio's driver outside its block, which may begin yet
+                    raise
             dialled = self._dialled
             await dialled.wait()
             if self._refusal is not None:
@@ -232,15 +253,35 @@ class Multiplexer:
 
     # Connections for plans that block
 
+    async def _turn(self, blocks_for: float) -> None:
+        """Wait for a turn to block, first come, first served, for no longer than the plan would wait at the server.
+
+        Raises:
+            Unreachable: all were taken for so long.
+        """
+        try:
+            self._turns.acquire_nowait()
+            return
+        except anyio.WouldBlock:
+            pass
+        with anyio.move_on_after(blocks_for or None):
+            await self._turns.acquire()
+            return
+        # Not as Incomplete: who has waited for as long as the plan may wait does not try it again.
+        raise Unreachable(
+            "connect", f"all {self._most_blocking} connections for plans that block were in use for {blocks_for:g} s"
+        )
+
     async def _ask_alone(
         self, commands: Sequence[Command], blocks_for: float, trace: list[Sent] | None
     ) -> Sequence[Reply]:
-        async with self._turns:
+        await self._turn(blocks_for)
+        try:
             if self._closed:
                 raise DriverClosed("the driver is closed")
             connection = None
             while self._resting and connection is None:
-                resting = self._resting.pop()
+                _, resting = self._resting.pop()  # the last one, so that those that are too many grow idle
                 connection = resting if resting.usable else None
             if connection is None:
                 connection = await self._open()
@@ -262,11 +303,25 @@ class Multiplexer:
             if self._closed:
                 connection.fail("the driver was closed")
             else:
-                self._resting.append(connection)
+                self._resting.append((self._clock(), connection))
+                if self._resting_task is None:
+                    self._resting_task = self._start(self._retire_idle, "idle connections")
+        finally:
+            self._turns.release()
         if any(type(answer) is ErrorReply for answer in answers):
             self._settle(connection, answers)
             raise Incomplete(answers=answers)
         return answers
+
+    async def _retire_idle(self) -> None:
+        """Close connections that have rested for long, the longest first, until none rests."""
+        while self._resting:
+            seconds = self._resting[0][0] + IDLE - self._clock()
+            if seconds > 0:
+                await anyio.sleep(seconds)
+            else:
+                self._resting.popleft()[1].retire()
+        self._resting_task = None
 
 
 async def greeted(address: Address, open_socket: Callable[[Address], Awaitable[Connection]]) -> Connection:

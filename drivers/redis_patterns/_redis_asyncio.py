@@ -7,6 +7,7 @@ ours, and all tasks share it. Where there is no transport to take over (fakeredi
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, cast
 
@@ -38,6 +39,9 @@ class RedisConnection(Protocol):
 
 class Pool(Protocol):
     """What we use of a redis.asyncio connection pool."""
+
+    @property
+    def max_connections(self) -> int: ...
 
     async def get_connection(self) -> RedisConnection: ...
     async def release(self, connection: RedisConnection) -> None: ...
@@ -77,6 +81,11 @@ class _NodePool:
         self._client = client
         self._node = node
         self._found: Any = None
+
+    @property
+    def max_connections(self) -> int:
+        node = self._client.get_node(host=self._node.host, port=self._node.port)
+        return sys.maxsize if node is None else int(node.max_connections)
 
     async def get_connection(self) -> RedisConnection:
         host, port = self._node.host, self._node.port
@@ -135,7 +144,13 @@ async def take_over(pool: Pool, start: Callable[[Callable[[], Awaitable[None]], 
     if not isinstance(writer, asyncio.StreamWriter):
         return TurnByTurn(connection, lambda: start(give_back, "give back"))
     shared = SharedConnection(connection.socket_timeout)
-    shared.on_closed = lambda: start(give_back, "give back")
+    theirs = writer.transport.get_protocol()
+
+    def closed() -> None:
+        theirs.connection_lost(None)  # or who closes the client waits for that in vain
+        start(give_back, "give back")
+
+    shared.on_closed = closed
     writer.transport.set_protocol(shared)
     shared.connection_made(writer.transport)
     return shared

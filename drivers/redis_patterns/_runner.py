@@ -73,6 +73,11 @@ class AsyncRunner(ABC):
     def _start(self, function: Callable[[], Awaitable[None]], name: str) -> Task:
         """Run a function, which raises nothing but cancellation, in a task that the driver owns."""
 
+    async def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function of the caller's, and await what it returns where that is awaitable."""
+        result = function(*args, **kwargs)
+        return await result if inspect.isawaitable(result) else result
+
     # Running
 
     async def run(self, step: Plan[T] | Flow[T], *, timeout: Duration | None = None) -> T:
@@ -225,8 +230,7 @@ class AsyncRunner(ABC):
             case Now():
                 return self._clock()
             case Call():
-                result = step.function(*step.args, **step.kwargs)
-                return await result if inspect.isawaitable(result) else result
+                return await self._call(step.function, *step.args, **step.kwargs)
             case Spawn():
                 self._spawn(step.flow)
             case Alongside():

@@ -11,7 +11,7 @@ from typing import NoReturn, TypeAlias
 import trio
 
 from redis_patterns._address import Address
-from redis_patterns._multiplex import Connection
+from redis_patterns._multiplex import LAST_LOOK, Connection
 from redis_patterns._transport import Sent, Task
 from redis_patterns._wire import Request
 from redis_patterns_core.plan import Command
@@ -62,6 +62,7 @@ class SharedConnection(Connection):
         self._joining = False
         self._unwritten: bytes | memoryview = b""
         self._used_at = trio.current_time()
+        self._heard = True
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._nap = trio.CancelScope()
@@ -171,6 +172,7 @@ class SharedConnection(Connection):
         except (OSError, Incomplete) as error:
             self.fail(str(error))
             return
+        self._heard = True
         for request in done:
             request.waiter.wake()
         self._joining = len(done) > 1
@@ -225,7 +227,13 @@ class SharedConnection(Connection):
                     # What is sent while this sleeps is not due before it wakes.
                     await trio.sleep(self.timeout)
                 elif oldest.sent_at + self.timeout > trio.current_time():
+                    self._heard = True
                     await trio.sleep_until(oldest.sent_at + self.timeout)
+                elif self._heard:
+                    self._heard = False
+                    await trio.sleep(LAST_LOOK)
+                elif self._poll.poll(0):
+                    self._read()  # what nobody reads, as all have left who waited
                 else:
                     self.fail(f"no answer within {self.timeout:g} s")
 

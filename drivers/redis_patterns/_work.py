@@ -28,6 +28,7 @@ class AsyncWork:
 
     Parameters:
         run: runs a plan.
+        call: calls a handler.
         worker: what there is to tell and to ask.
         clock: monotonic, in seconds.
         grace: seconds that handlers may take when the work stops, before they are cancelled.
@@ -40,6 +41,7 @@ class AsyncWork:
     def __init__(
         self,
         run: Callable[[Any], Awaitable[Any]],
+        call: Callable[..., Awaitable[Any]],
         worker: Worker,
         *,
         clock: Callable[[], float],
@@ -47,6 +49,7 @@ class AsyncWork:
         until: Callable[[], bool],
     ) -> None:
         self._run = run
+        self._call = call
         self._worker = worker
         self._calls = {line: line.work.call(awaited=True) for line in worker.lines}
         self._clock = clock
@@ -131,7 +134,7 @@ class AsyncWork:
         scope = self._scopes[assignment] = anyio.CancelScope()
         try:
             with scope, anyio.move_on_after(line.work.seconds) as deadline:
-                result = await self._calls[line](assignment.given)
+                result = await self._call(self._calls[line], assignment.given)
                 self._worker.done(assignment, result, self._clock())
             if deadline.cancelled_caught:
                 error = TimeoutError(f"not over within {line.work.seconds:g} s")

@@ -17,6 +17,7 @@ one write. `Driver(client)` runs on the connections of a ``redis.asyncio`` clien
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, Self, cast
@@ -25,8 +26,9 @@ from redis_patterns._address import Target
 from redis_patterns._async import AsyncDriver
 from redis_patterns._asyncio import open_socket
 from redis_patterns._cluster import Cluster, transport_to
-from redis_patterns._multiplex import Multiplexer
+from redis_patterns._multiplex import BLOCKING_CONNECTIONS, Multiplexer
 from redis_patterns._transport import Transport
+from redis_patterns_core import validate
 from redis_patterns_core.errors import ConfigurationError
 from redis_patterns_core.flow import Flow
 from redis_patterns_core.plan import Plan
@@ -56,9 +58,12 @@ class Driver(AsyncDriver):
         on_background_error: called with the flow or plan and the exception when a spawned flow or a clean-up fails; by
             default it is logged to ``redis_patterns``.
         instrument: is told of each run.
+        blocking_connections: how many plans that block may be under way at a time, for each node of a cluster: each has
+            a connection of its own, and further ones wait for theirs, up to as long as they may block. No more than
+            half of the ``max_connections`` of the client's pool.
 
     Raises:
-        ConfigurationError: something that is no such client, or a duration that is not allowed.
+        ConfigurationError: something that is no such client, or a number or a duration that is not allowed.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Driver(AsyncDriver):
         retry_for: Duration = 3,
         on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
         instrument: Instrument | None = None,
+        blocking_connections: int = BLOCKING_CONNECTIONS,
     ) -> None:
         # Who has such a client has imported redis-py already; who connects by URL need not wait for it.
         import redis.asyncio  # noqa: PLC0415
@@ -75,8 +81,11 @@ class Driver(AsyncDriver):
         from redis_patterns._redis_asyncio import ClusterClient, Pool, take_over  # noqa: PLC0415
 
         def taking(pool: Pool) -> Multiplexer:
-            return Multiplexer(lambda: take_over(pool, _start), _start, time.monotonic)
+            # The client's own commands want some, and so does everything that does not block.
+            most = min(blocking_connections, max(1, pool.max_connections // 2))
+            return Multiplexer(lambda: take_over(pool, _start), _start, time.monotonic, most)
 
+        validate.integer("blocking_connections", blocking_connections, least=1)
         transport: Transport
         if isinstance(client, redis.asyncio.RedisCluster):
             cluster = ClusterClient(client)
@@ -101,6 +110,7 @@ class Driver(AsyncDriver):
         retry_for: Duration = 3,
         on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
         instrument: Instrument | None = None,
+        blocking_connections: int = BLOCKING_CONNECTIONS,
         **options: Any,
     ) -> Self:
         """Make a driver; no connection is opened yet.
@@ -108,7 +118,7 @@ class Driver(AsyncDriver):
         Parameters:
             url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path?db=0``, or
                 ``redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/service_name[/db]``.
-            retry_for, on_background_error, instrument: as for the class.
+            retry_for, on_background_error, instrument, blocking_connections: as for the class.
             options: ``cluster=True`` for a cluster of which the URL names a node; ``sentinels``, ``service_name`` and
                 ``sentinel_kwargs``; else see `Address.parse`; the same names as redis-py's.
 
@@ -116,7 +126,7 @@ class Driver(AsyncDriver):
             ConfigurationError: a URL or an option that is not allowed; the message shows no part of the URL.
         """
         return cls.over(
-            transport_to(Target.parse(url, options), open_socket, _start, time.monotonic),
+            transport_to(Target.parse(url, options), open_socket, _start, time.monotonic, blocking_connections),
             retry_for=retry_for,
             on_background_error=on_background_error,
             instrument=instrument,
@@ -134,6 +144,17 @@ class Driver(AsyncDriver):
         driver = cls.__new__(cls)
         AsyncDriver.__init__(driver, transport, clock=clock, **options)
         return driver
+
+    async def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super()._call(function, *args, **kwargs)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancels this task: the function awaited something else that was cancelled. That is a failure like
+            # others; as it is, it would end without a word whoever runs many functions.
+            raise concurrent.futures.CancelledError("what it awaited was cancelled") from error
 
     def _start(self, function: Callable[[], Awaitable[None]], name: str) -> _Task:
         return _start(function, name)

@@ -24,6 +24,7 @@ import trio
 from redis_patterns._address import Address, Target
 from redis_patterns._async import AsyncDriver
 from redis_patterns._cluster import transport_to
+from redis_patterns._multiplex import BLOCKING_CONNECTIONS
 from redis_patterns._transport import Transport
 from redis_patterns._trio import SharedConnection
 from redis_patterns_core.errors import DriverClosed
@@ -72,6 +73,7 @@ class Driver(AsyncDriver):
         retry_for: Duration = 3,
         on_background_error: Callable[[Flow[Any] | Plan[Any], BaseException], None] | None = None,
         instrument: Instrument | None = None,
+        blocking_connections: int = BLOCKING_CONNECTIONS,
         **options: Any,
     ) -> Self:
         """Make a driver; no connection is opened yet.
@@ -80,6 +82,8 @@ class Driver(AsyncDriver):
             url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix://path?db=0``, or
                 ``redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/service_name[/db]``.
             retry_for, on_background_error, instrument: as for the class.
+            blocking_connections: how many plans that block may be under way at a time, for each node of a cluster: each
+                has a connection of its own, and further ones wait for theirs, up to as long as they may block.
             options: ``cluster=True`` for a cluster of which the URL names a node; ``sentinels``, ``service_name`` and
                 ``sentinel_kwargs``; else see `Address.parse`; the same names as redis-py's.
 
@@ -91,7 +95,9 @@ class Driver(AsyncDriver):
         async def open_socket(address: Address) -> SharedConnection:
             return await SharedConnection.open(address, background.start)
 
-        transport = transport_to(Target.parse(url, options), open_socket, background.start, trio.current_time)
+        transport = transport_to(
+            Target.parse(url, options), open_socket, background.start, trio.current_time, blocking_connections
+        )
         return cls(
             transport,
             background,

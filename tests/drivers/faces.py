@@ -222,7 +222,11 @@ async def _asyncio_cluster(url: str, options: dict[str, Any]) -> AsyncGenerator[
 
 def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Tell a driver's own options from its client's."""
-    own = {name: value for name, value in options.items() if name in {"retry_for", "on_background_error", "instrument"}}
+    own = {
+        name: value
+        for name, value in options.items()
+        if name in {"retry_for", "on_background_error", "instrument", "blocking_connections"}
+    }
     return own, {name: value for name, value in options.items() if name not in own}
 
 

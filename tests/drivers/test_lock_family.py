@@ -254,6 +254,75 @@ def wait(redis: Driver, lock: Any) -> None:
         pass
 
 
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+@pytest.mark.parametrize("name", ["fair", "write", "read and write", "reentrant", "all permits"])
+def test_a_crowd_in_one_driver(kind: str, name: str, redis_server: Server, namespace: str) -> None:
+    """Two hundred tasks come in while few of them stand at Redis, in their order where they came in one."""
+    together = ReadWriteLock("x", ttl=30, namespace=namespace)
+    order: list[int] = []
+    most = [0]
+
+    def wanted(number: int) -> Leasable:
+        if name == "read and write":
+            return together.read() if number % 10 else together.write()
+        return EXCLUSIVE[name](namespace)
+
+    async def main() -> None:
+        connect: Callable[[str], AsyncDriver] = AsyncioDriver.connect if kind == "asyncio" else TrioDriver.connect
+        async with connect(redis_server.url) as redis:
+            lock = wanted(0)
+            assert isinstance(lock, Queued)
+
+            async def work(number: int) -> None:
+                async with redis.hold(wanted(number), wait=60):
+                    order.append(number)
+
+            async with anyio.create_task_group() as tasks, redis.hold(lock, wait=0):
+                for number in range(200):
+                    tasks.start_soon(work, number)
+                    await anyio.lowlevel.checkpoint()
+                with anyio.fail_after(10):
+                    while most[0] < 16:
+                        most[0] = (await redis.run(lock.inspect())).waiting
+                        await anyio.sleep(0.002)
+                await anyio.sleep(0.05)
+                most[0] = (await redis.run(lock.inspect())).waiting
+
+    anyio.run(main, backend=kind)
+    if name == "reentrant":  # each owner has a line of its own
+        assert most[0] >= 16
+    else:
+        assert most[0] == 16
+    assert sorted(order) == list(range(200))
+    if name in {"fair", "write", "all permits"} and kind == "asyncio":  # trio begins tasks in any order
+        assert order == list(range(200))
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+def test_an_owner_comes_in_again_before_a_crowd(kind: str, redis_server: Server, namespace: str) -> None:
+    """However many others stand in line in its driver."""
+
+    async def main() -> None:
+        connect: Callable[[str], AsyncDriver] = AsyncioDriver.connect if kind == "asyncio" else TrioDriver.connect
+        mine = ReentrantLock("x", owner="me", ttl=30, namespace=namespace)
+        others = ReentrantLock("x", owner="you", ttl=30, namespace=namespace)
+        async with connect(redis_server.url) as redis, anyio.create_task_group() as tasks:
+
+            async def want() -> None:
+                async with redis.hold(others, wait=60):
+                    pass
+
+            async with redis.hold(mine, wait=0):
+                for _ in range(40):
+                    tasks.start_soon(want)
+                while (await redis.run(others.inspect())).waiting < 16:
+                    await anyio.sleep(0.002)
+                async with redis.hold(mine, wait=5):
+                    pass
+
+    anyio.run(main, backend=kind)
+
+
 # Those who give up
 
 

@@ -16,7 +16,18 @@ import anyio.lowlevel
 import pytest
 from redis.asyncio.connection import AbstractConnection
 
-from redis_patterns import Cache, DriverClosed, Lock, OutcomeUnknown, Plan, Write, WriteBehind, batch
+from redis_patterns import (
+    Cache,
+    DriverClosed,
+    Lock,
+    LockNotAcquired,
+    OutcomeUnknown,
+    Plan,
+    Unreachable,
+    Write,
+    WriteBehind,
+    batch,
+)
 from redis_patterns.sync import Driver
 from redis_patterns.testing import Server
 from tests.drivers.faces import KINDS, Face, Kind
@@ -307,8 +318,14 @@ def clients(beside: Driver) -> int:
     return len(listed.splitlines())
 
 
-async def test_more_blocked_than_there_are_connections_for(redis: Face, key: str, beside: Driver) -> None:
+async def test_more_blocked_than_there_are_connections_for(connect: Connect, key: str, beside: Driver) -> None:
     """Further ones wait for their turn, and all get something."""
+    async with connect(blocking_connections=64) as redis:
+        await pop_more_than_there_are_connections_for(redis, key)
+    beside.run(sets("DEL", key))
+
+
+async def pop_more_than_there_are_connections_for(redis: Face, key: str) -> None:
     got: list[object] = []
 
     async def pop() -> None:
@@ -321,7 +338,50 @@ async def test_more_blocked_than_there_are_connections_for(redis: Face, key: str
             await redis.run(once("RPUSH", key, *range(16)))
             await anyio.sleep(0.01)
     assert len(got) == 80
-    beside.run(sets("DEL", key))
+
+
+async def test_no_turn_to_block(connect: Connect, key: str, beside: Driver) -> None:
+    """Who waits for a connection does not wait for longer than it wants to block; nothing was sent, and it is told.
+
+    A lock is waited for to the end, and what does not block goes on.
+    """
+    async with connect(blocking_connections=2) as redis, anyio.create_task_group() as tasks:
+        for number in range(2):
+            tasks.start_soon(redis.run, blocks(0, "BLPOP", f"{key}-inbox-{number}"))
+        while clients_blocked(beside) < 2:
+            await anyio.sleep(0.005)
+        await redis.run(once("RPUSH", key, "item"))
+        begun = anyio.current_time()
+        with pytest.raises(Unreachable, match=r"all 2 connections for plans that block were in use for 0.2 s"):
+            await redis.run(blocks(0.2, "BLPOP", key))
+        assert 0.19 <= anyio.current_time() - begun < 1.5
+        with pytest.raises(Unreachable, match=r"not over within 0.05 s"):
+            await redis.run(blocks(30, "BLPOP", key), timeout=0.05)
+        assert await redis.run(reads("LLEN", key)) == 1
+        lock = Lock(key, ttl=60)
+        assert beside.run(lock.acquire()) is not None
+        begun = anyio.current_time()
+        with pytest.raises(LockNotAcquired):
+            async with redis.hold(lock, wait=0.3):
+                raise AssertionError("two hold it")
+        assert 0.29 <= anyio.current_time() - begun < 2
+        await redis.run(once("RPUSH", f"{key}-inbox-0", "mail"))  # and there is a turn again
+        assert await redis.run(blocks(5, "BLPOP", key)) == [key.encode(), b"item"]
+        tasks.cancel_scope.cancel()
+    beside.run(sets("DEL", lock.key, f"{lock.key}:fence"))
+
+
+async def test_many_that_block(connect: Connect, kind: Kind, key: str, beside: Driver) -> None:
+    """A hundred that wait are in nobody's way; of a client's own pool of a hundred fifty are used at most."""
+    many = 49 if kind.name == "asyncio-embedded" else 100
+    async with connect() as redis, anyio.create_task_group() as tasks:
+        for _ in range(many):
+            tasks.start_soon(redis.run, blocks(0, "BLPOP", f"{key}-inbox"))
+        while clients_blocked(beside) < many:
+            await anyio.sleep(0.01)
+        await redis.run(once("RPUSH", key, "item"))
+        assert await redis.run(blocks(5, "BLPOP", key)) == [key.encode(), b"item"]
+        tasks.cancel_scope.cancel()
 
 
 # One cancellation, that of a task
