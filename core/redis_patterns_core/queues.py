@@ -206,7 +206,9 @@ class Queue(ABC, Generic[T]):
             words = [word for payload in items_of(answer) for word in ("cancelled", payload)]
             return self._fail(words) if words else None
 
-        return (yield from Take(plan, back) if keep else plan)
+        if keep:
+            return (yield from Take(plan, back))
+        return (yield from plan)
 
     def _read(self, taken: Sequence[bytes]) -> Steps[list[T]]:
         items: list[T] = []
