@@ -110,6 +110,8 @@ class Command:
     args: tuple[Argument, ...]
     script: Script | None = None
     slot: int | None = None
+    wire: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    """Its bytes, which a driver may keep here, as a plan may be run again and again."""
 
     def evaluated(self) -> tuple[Argument, ...]:
         """Give the words of the EVAL that does the same as this EVALSHA, and makes Redis keep the script.

@@ -30,14 +30,16 @@ PROTOCOL_ERRORS = (hiredis.ProtocolError, TypeError)
 """What a reader raises on garbage, a map with a list as a key included; it is of no use afterwards."""
 
 PushNotification = hiredis.PushNotification
-_BARE = frozenset({str, bytes}).issuperset
+_MOST_KEPT = 4096
+"""Bytes of a command that are kept with it."""
 
 
 def pack(args: tuple[Argument, ...]) -> bytes:
     """Give the bytes of a command's words."""
     # hiredis crashes where a signal's handler raises while it makes text of a number; Python does not.
-    if not _BARE(map(type, args)):
-        args = tuple([arg if isinstance(arg, (str, bytes)) else str(arg) for arg in args])
+    for arg in args:
+        if arg.__class__ is not str and arg.__class__ is not bytes:
+            return hiredis.pack_command(tuple([one if isinstance(one, (str, bytes)) else str(one) for one in args]))
     return hiredis.pack_command(args)
 
 
@@ -56,15 +58,22 @@ def packed(command: Command, known: set[str]) -> bytes:
     """
     script = command.script
     if script is None or script.sha in known:
-        return pack(command.args)
+        return command.wire or _kept(command)
     known.add(script.sha)
     return pack(command.evaluated())
 
 
 def joined(commands: Sequence[Command], known: set[str]) -> bytes:
     """Give the bytes of several commands; see `packed`."""
-    # Without a call of ours for the plain commands, which long batches are made of.
-    return b"".join([pack(command.args) if command.script is None else packed(command, known) for command in commands])
+    # Without a call for those that were sent before, which long batches are made of.
+    return b"".join([(command.script is None and command.wire) or packed(command, known) for command in commands])
+
+
+def _kept(command: Command) -> bytes:
+    data = pack(command.args)
+    if len(data) <= _MOST_KEPT:
+        command.wire = data  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  no part of its value
+    return data
 
 
 class Request(Generic[W]):

@@ -8,7 +8,7 @@ import hiredis
 import pytest
 
 from redis_patterns import Command, ErrorReply, Script
-from redis_patterns._wire import Request, Wire
+from redis_patterns._wire import Request, Wire, joined, packed
 from redis_patterns_core.retry import Incomplete
 
 
@@ -165,3 +165,17 @@ def test_an_argument_that_cannot_be_packed_queues_nothing() -> None:
     assert (len(wire), wire.to_write(0)) == (0, b"")
     wire.add([script(("k",))], "")
     assert b"return 1" in wire.to_write(0)
+
+
+def test_a_command_keeps_its_bytes() -> None:
+    """So that a plan that is run again is not packed again; what is long is not kept twice."""
+    script = Script("x", "return 1")
+    short, calls, long = Command(("SET", "k", 1)), script(["k"], 2), Command(("SET", "k", b"x" * 5000))
+    first = [packed(short, {script.sha}), packed(calls, {script.sha}), packed(long, set())]
+    assert (short.wire, calls.wire, long.wire) == (first[0], first[1], None)
+    assert [packed(short, set()), packed(calls, {script.sha}), packed(long, set())] == first
+    assert joined([short, calls, long], {script.sha}) == b"".join(first)
+    assert packed(calls, set()).startswith(b"*5\r\n$4\r\nEVAL\r\n"), "and then it goes out with its source"
+    assert short == Command(("SET", "k", 1))
+    assert hash(short) == hash(Command(("SET", "k", 1)))
+    assert "wire" not in repr(short)
