@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 
 from redis_patterns._address import Address
 from redis_patterns._transport import Sent, Task
@@ -126,6 +127,7 @@ class Multiplexer:
         self._most_blocking = blocking_connections
         self._turns = anyio.Semaphore(blocking_connections)
         self._closed = False
+        self._loop: object = None
 
     async def ask(
         self, commands: Sequence[Command], blocks_for: float | None, trace: list[Sent] | None = None
@@ -152,6 +154,7 @@ class Multiplexer:
 
     async def close(self, grace: float) -> None:
         """Take no more, wait up to `grace` seconds for the answers that are due, then close all connections."""
+        self._check_loop()
         self._closed = True
         if self._dial_task is not None:
             await self._dial_task.stop()
@@ -172,10 +175,19 @@ class Multiplexer:
             connection.fail("the driver was closed")
             await connection.wait_closed()
 
+    def _check_loop(self) -> None:
+        """Refuse another event loop than the first; a connection that is open refuses it by itself."""
+        loop = anyio.lowlevel.current_token()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop != loop:
+            raise RuntimeError("a driver serves one event loop; make another driver for another loop")
+
     # The shared connection
 
     async def _connected(self) -> Connection:
         """Give the connection, dialled once for all who wait for it."""
+        self._check_loop()
         while True:
             if self._closed:
                 raise DriverClosed("the driver is closed")
@@ -275,6 +287,7 @@ class Multiplexer:
     async def _ask_alone(
         self, commands: Sequence[Command], blocks_for: float, trace: list[Sent] | None
     ) -> Sequence[Reply]:
+        self._check_loop()
         await self._turn(blocks_for)
         try:
             if self._closed:

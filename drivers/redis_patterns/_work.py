@@ -61,16 +61,24 @@ class AsyncWork:
 
     async def serve(self) -> None:
         """Work; returns when it was told to stop and every job is settled."""
+        failed: Exception | None = None
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._keep)
                 tasks.start_soon(self._watch)
                 await self._turn(tasks)
                 tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            # Such as what `until` raised: the caller knows nothing of tasks.
+            failed = next((error for error in group.exceptions if isinstance(error, Exception)), None)
+            if failed is None:
+                raise
         finally:
             # Cancelled or not: what became of jobs is told, and a wake-up that came for this worker goes to another.
             with anyio.move_on_after(_FAREWELL, shield=True):
                 await self._say_farewell()
+        if failed is not None:
+            raise failed
 
     async def _turn(self, tasks: anyio.abc.TaskGroup) -> None:
         pause = 0.05

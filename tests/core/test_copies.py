@@ -184,7 +184,10 @@ OTHERS: list[object] = [
 ]
 """Those that do not say what they hold."""
 
-NEVER = {"Alongside", "Call", "Defer", "FlagClient", "Flow", "Held", "Plan", "Shared", "Spawn", "WebSession", "Within"}
+NEVER = {
+    *("Alongside", "Call", "Defer", "FlagClient", "Flow", "Held", "Plan", "Shared", "Spawn", "Take"),
+    *("WebSession", "Within"),
+}
 """What holds functions, or is bound to something that runs."""
 
 KINDS = {"Codec", "Instrument", "Leasable", "Limit", "Limiter", "Queue", "Reply", "UniqueCounter"}

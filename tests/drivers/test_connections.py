@@ -13,7 +13,7 @@ import pytest
 import redis.asyncio
 import trio
 
-from redis_patterns import Counter, DriverClosed, OutcomeUnknown
+from redis_patterns import Counter, DriverClosed, OutcomeUnknown, Plan
 from redis_patterns import asyncio as on_asyncio
 from redis_patterns import trio as on_trio
 from redis_patterns.sync import Driver
@@ -68,6 +68,32 @@ def test_a_trio_driver_used_before_its_block(redis_server: Server, key: str) -> 
                 assert await driver.run(Counter(key).value()) == 0
 
     trio.run(main)
+
+
+@pytest.mark.parametrize("first", [reads("PING"), blocks(0.01, "BLPOP", "test-nothing")], ids=lambda plan: plan.name)
+def test_another_event_loop(redis_server: Server, first: Plan[Any]) -> None:
+    """It is refused, whatever is asked for in it, and so is closing in it."""
+    driver = on_asyncio.Driver.connect(redis_server.url)
+
+    async def use() -> None:
+        await driver.run(first)
+        (connection,) = [found for _, found in transport(driver)._resting] or [transport(driver)._connection]
+        connection.fail("the loop ends")
+        await connection.wait_closed()
+
+    async def misuse() -> None:
+        for plan in (reads("PING"), blocks(0.01, "BLPOP", "test-nothing")):
+            with pytest.raises(RuntimeError, match="a driver serves one event loop"):
+                await driver.run(plan)
+        with pytest.raises(RuntimeError, match="a driver serves one event loop"):
+            await driver.close()
+
+    asyncio.run(use())
+    asyncio.run(misuse())
+
+
+def transport(driver: Any) -> Any:
+    return driver._transport
 
 
 # Giving up

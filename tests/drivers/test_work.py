@@ -772,6 +772,28 @@ def test_a_consumer_that_cannot_go_on(kind: str, redis_server: Server, concurren
             anyio.run(main, (AsyncioDriver if kind == "asyncio" else TrioDriver).connect, backend=kind)
 
 
+def test_a_worker_that_cannot_go_on(kind: str, redis_server: Server, redis: Driver, namespace: str) -> None:
+    """What `until` raises is raised, in no group, and what was being done is given back."""
+    jobs: Jobs[int] = Jobs("work", namespace=namespace)
+    redis.run(jobs.enqueue(1))
+    begun: list[int] = []
+
+    def until() -> bool:
+        if begun:
+            raise LookupError("is it over?")
+        return False
+
+    def act(job: Job[int]) -> Iterator[float]:
+        begun.append(job.payload)
+        yield 60 if kind != "sync" else 0.3
+
+    worker = Shift(kind, redis_server.url, jobs, act, until=until, grace=0)
+    wait_until(lambda: worker.errors)
+    assert [repr(error) for error in worker.errors] == ["LookupError('is it over?')"]
+    if kind != "sync":  # a thread does its job to the end
+        assert counts(redis, jobs) == (1, 0, 0, 0)
+
+
 def test_consumers_refuse_nonsense(redis: Driver) -> None:
     """A handler that the driver cannot call, and a number that is none."""
     queue: FifoQueue[int] = FifoQueue("items")

@@ -345,6 +345,7 @@ async def test_no_turn_to_block(connect: Connect, key: str, beside: Driver) -> N
 
     A lock is waited for to the end, and what does not block goes on.
     """
+    lock = Lock(key, ttl=60)
     async with connect(blocking_connections=2) as redis, anyio.create_task_group() as tasks:
         for number in range(2):
             tasks.start_soon(redis.run, blocks(0, "BLPOP", f"{key}-inbox-{number}"))
@@ -358,7 +359,6 @@ async def test_no_turn_to_block(connect: Connect, key: str, beside: Driver) -> N
         with pytest.raises(Unreachable, match=r"not over within 0.05 s"):
             await redis.run(blocks(30, "BLPOP", key), timeout=0.05)
         assert await redis.run(reads("LLEN", key)) == 1
-        lock = Lock(key, ttl=60)
         assert beside.run(lock.acquire()) is not None
         begun = anyio.current_time()
         with pytest.raises(LockNotAcquired):
