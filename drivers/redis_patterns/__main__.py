@@ -206,6 +206,7 @@ def _ask_worker(worker: argparse.ArgumentParser) -> None:
     )
     worker.add_argument("--processes", type=int, default=1, help="how many, by default 1")
     worker.add_argument("--parent", type=int, help=argparse.SUPPRESS)
+    worker.add_argument("--cluster", action="store_true", help=argparse.SUPPRESS)
 
 
 def _version() -> str:

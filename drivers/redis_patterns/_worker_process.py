@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import os
@@ -124,6 +125,7 @@ def serve(
     *,
     concurrency: int,
     grace: float,
+    cluster: bool = False,
     parent: int | None = None,
 ) -> None:
     """Do jobs until SIGTERM or SIGINT comes, and what has begun is done, or given back after the grace time.
@@ -136,6 +138,7 @@ def serve(
         driver: what `driver_for` gave.
         say: shows a line.
         concurrency, grace: as for a driver's ``work``.
+        cluster: whether the server is a node of a cluster.
         parent: the process that has started this one, where it ends with that.
     """
     stopping = Stopping(parent)
@@ -150,15 +153,16 @@ def serve(
     queues = ", ".join(repr(work.jobs.name) for work in what)
     say(f"works on {queues}, {concurrency} at a time, on {driver}")
     if driver == "sync":
-        with module.Driver.connect(url) as redis:
+        with module.Driver.connect(url, cluster=cluster) as redis:
             redis.work(*what, **options)
     else:
-        anyio.run(_serve_later, module, url, what, options, backend=driver)
+        connect = functools.partial(module.Driver.connect, url, cluster=cluster)
+        anyio.run(_serve_later, connect, what, options, backend=driver)
     say("has stopped")
 
 
-async def _serve_later(module: Any, url: str, what: Sequence[AnyWork], options: dict[str, Any]) -> None:
-    async with module.Driver.connect(url) as redis:
+async def _serve_later(connect: Callable[[], Any], what: Sequence[AnyWork], options: dict[str, Any]) -> None:
+    async with connect() as redis:
         await redis.work(*what, **options)
 
 

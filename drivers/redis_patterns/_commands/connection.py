@@ -13,7 +13,7 @@ from redis_patterns_core import replies
 from redis_patterns_core.errors import CommandFailed
 from redis_patterns_core.plan import Command, Effect, Plan
 
-__all__ = ["allowed", "connected", "info"]
+__all__ = ["allowed", "connected", "info", "is_of_a_cluster"]
 
 T = TypeVar("T")
 
@@ -25,10 +25,15 @@ def connected(arguments: argparse.Namespace) -> Generator[Driver]:
     url = arguments.url or os.environ.get("REDIS_URL") or "redis://localhost"
     with contextlib.ExitStack() as stack:
         driver = stack.enter_context(Driver.connect(url, retry_for=0))
-        told = info(driver, "server")
-        if told is not None and "cluster" in (told.get("redis_mode"), told.get("server_mode")):
+        if is_of_a_cluster(driver):
             driver = stack.enter_context(Driver.connect(url, retry_for=0, cluster=True))
         yield driver
+
+
+def is_of_a_cluster(driver: Driver) -> bool:
+    """Tell whether the server is a node of a cluster, as far as it says."""
+    told = info(driver, "server")
+    return told is not None and "cluster" in (told.get("redis_mode"), told.get("server_mode"))
 
 
 def info(driver: Driver, section: str) -> dict[str, str] | None:

@@ -8,6 +8,7 @@ import sys
 
 from redis_patterns import _worker_process
 from redis_patterns._commands import OK
+from redis_patterns._commands.connection import is_of_a_cluster
 from redis_patterns.sync import Driver
 from redis_patterns_core.errors import ConfigurationError
 
@@ -36,11 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
         # Once it works it outlives any outage; but whoever starts it has to hear that it never could. Not by a PING,
         # which a user may do who may not run scripts, or whose keys are others.
         with Driver.connect(url) as redis:
+            arguments.cluster = is_of_a_cluster(redis)
+        with Driver.connect(url, cluster=arguments.cluster) as redis:
             for work in works:
                 redis.run(work.jobs.inspect())
     if arguments.processes > 1:
         words = [sys.executable, "-m", "redis_patterns", "worker", *arguments.targets, "--parent", str(os.getpid())]
         words += ["--concurrency", str(arguments.concurrency), "--grace", str(arguments.grace), "--driver", driver]
+        words += ["--cluster"] if arguments.cluster else []
         # Not on the command line, which everybody on the machine may read: there may be a password in it.
         return _worker_process.supervise(words, arguments.processes, say, environment={**os.environ, "REDIS_URL": url})
     _worker_process.serve(
@@ -50,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         say,
         concurrency=arguments.concurrency,
         grace=arguments.grace,
+        cluster=arguments.cluster,
         parent=arguments.parent,
     )
     return OK
