@@ -106,8 +106,9 @@ def tests(session: nox.Session) -> None:
     """Run the tests on each supported Python that this machine has."""
     session.install("-e", ".[embedded,dev]")
     install_browser(session)
-    # Files side by side, as they have servers of their own; some tests by name, one after the other.
-    chosen = session.posargs or ["--numprocesses=2", "--dist=loadfile"]
+    # Files side by side, as they have servers of their own, in the order that conftest.py gives them; some tests by
+    # name, one after the other.
+    chosen = session.posargs or ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"]
     session.run("pytest", *chosen, env=server_for(session))
 
 

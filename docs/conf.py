@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from werkzeug.local import LocalProxy
+
 import redis_patterns
 import redis_patterns_core
 
@@ -86,6 +88,12 @@ def page(title: str, described_by: str, imported_from: str, names: list[str]) ->
             # Autodoc asks whether things are instances of these, which a protocol of others does not answer.
             if not any(getattr(base, "_is_protocol", False) for base in others if base is not Protocol):
                 lines.append(f"   :inherited-members: {', '.join(base.__name__ for base in others)}")
+        elif type(thing) is LocalProxy:
+            # Outside of a request autodoc can ask it nothing.
+            read = importlib.import_module("sphinx.pycode").ModuleAnalyzer.for_module(described_by)
+            read.analyze()
+            lines += [f".. data:: {name}", f"   :type: {read.annotations['', name]}", ""]
+            lines += [f"   {line}" for line in read.attr_docs["", name]]
         else:
             lines.append(f".. {'autofunction' if inspect.isfunction(thing) else 'autodata'}:: {name}")
         lines.append("")
