@@ -233,7 +233,8 @@ def unknown_option(error: Exception, options: Mapping[str, Any]) -> str:
     if isinstance(error, TypeError):
         unexpected = str(error).rpartition("got an unexpected keyword argument ")[2]
         for name in options:
-            if unexpected in {repr(name), repr(name.removeprefix("ssl_"))}:
+            # From 3.13 on it also says which one may have been meant.
+            if unexpected.startswith((repr(name), repr(name.removeprefix("ssl_")))):
                 return f": there is no option {name!r}"
     return ""
 

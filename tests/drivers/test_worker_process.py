@@ -249,7 +249,7 @@ def test_a_server_that_is_not_there(count: str) -> None:
     process = start("tests.drivers.work_target:work", "--processes", count, url="redis://127.0.0.1:1")
     out, error = process.communicate(timeout=30)
     assert (process.returncode, out) == (1, "")
-    assert error.startswith("redis-patterns: jobs.inspect: nothing was sent: ")
+    assert error.startswith("redis-patterns: info: nothing was sent: ")
 
 
 def test_what_becomes_of_jobs_is_logged(redis: Driver, redis_server: Server, namespace: str) -> None:
