@@ -244,6 +244,9 @@ class ThreadRunner:
                 except Exception as error:  # noqa: BLE001  the flow decides what to make of it
                     failure = error
                 if ends_at != math.inf and self._clock() >= ends_at:
+                    # One look at the clock for both: what was taken goes to the flow, or back.
+                    if isinstance(step, Take) and failure is None and (back := step.back(value)) is not None:
+                        self._clean_up(back)
                     # Not thrown into the flow, which might catch it and go on.
                     raise DeadlineExceeded(f"{flow.name} was not over within its timeout") from failure
                 step = steps.send(value) if failure is None else steps.throw(failure)
@@ -258,12 +261,7 @@ class ThreadRunner:
             case Within():
                 return self._run(step.plan, sleep, min(ends_at, self._clock() + step.seconds))
             case Take():
-                until = max(ends_at, self._clock() + (step.plan.blocks_for or 0) + 1)
-                taken = self._run(step.plan, sleep, until)
-                back = step.back(taken) if self._clock() >= ends_at else None
-                if back is not None:
-                    self._clean_up(back)
-                return taken
+                return self._run(step.plan, sleep, max(ends_at, self._clock() + (step.plan.blocks_for or 0) + 1))
             case Sleep():
                 sleep(max(0.0, min(step.seconds, ends_at - self._clock())))
             case Now():

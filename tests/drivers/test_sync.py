@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
+import operator
 import os
 import pickle
 import signal
@@ -16,6 +18,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import fakeredis
@@ -28,8 +31,10 @@ from redis_patterns import (
     Cache,
     Call,
     ConfigurationError,
+    DeadlineExceeded,
     Defer,
     DriverClosed,
+    FifoQueue,
     Lock,
     LockLost,
     OutcomeUnknown,
@@ -508,6 +513,21 @@ def test_a_socket_that_is_only_called_like_pythons(client: redis.Redis, monkeypa
         link = driver._transport
         assert link._idle[0]._in_kernel is False
         assert link._idle[0]._sock.gettimeout() == link._idle[0]._timeout
+
+
+def test_a_timeout_at_any_look_at_the_clock_loses_no_item(client: redis.Redis) -> None:
+    """Whenever it comes, what a consumer took was handled, or is among the failed items."""
+    for looks in range(1, 20):
+        queue: FifoQueue[int] = FifoQueue(f"looks-{looks}")
+        handled, times = list[int](), itertools.chain([0.0] * looks, itertools.repeat(1.6))
+        with Driver(client) as other:
+            other.run(queue.put(7))
+            with Driver(client, clock=times.__next__) as driver, contextlib.suppress(DeadlineExceeded):
+                driver.run(queue.consume(handled.append, until=partial(operator.contains, handled, 7)), timeout=1.5)
+            kept = [item.item for item in other.run(queue.failed())]
+            assert {*handled, *kept} or other.run(queue.length()) == 1, looks
+            other.run(queue.clear())
+            other.run(queue.clear_failed())
 
 
 # Background
